@@ -1,0 +1,1 @@
+"""Group-CAM: where an image classifier looks, and why."""

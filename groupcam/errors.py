@@ -1,0 +1,29 @@
+"""The errors that groupcam raises on purpose, and the help they give with misspelt names."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class GroupCamError(ValueError):
+    """Something the user can fix: the message says what must hold, what was given, what to do."""
+
+
+class WeightsUnavailableError(RuntimeError):
+    """Weights could not be had here and now: no hub reached, a download broken off, a disk full."""
+
+
+def nearest(name: str, choices: Iterable[str], limit: int = 3) -> list[str]:
+    """Return up to `limit` of the choices that look most like `name`, best first."""
+    by_lower_case: dict[str, str] = {}
+    for choice in choices:
+        by_lower_case.setdefault(choice.lower(), choice)
+    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=limit, cutoff=0.5)
+    return [by_lower_case[match] for match in matches]
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return " Did you mean 'a' or 'b'?" with the nearest choices, or "" when none is near."""
+    names = [f"'{match}'" for match in nearest(name, choices)]
+    if not names:
+        return ""
+    return f" Did you mean {', '.join(names[:-1])}{' or ' if names[:-1] else ''}{names[-1]}?"
