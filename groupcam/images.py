@@ -1,0 +1,311 @@
+"""The one door for pictures: whatever a user hands in becomes RGB uint8, or one clear sentence.
+
+Files come from strangers, so only raster formats are tried, limits are checked from the header
+before anything is decoded, and one picture is decoded at a time.
+"""
+
+import threading
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from groupcam.errors import GroupCamError
+
+MAX_FILE_BYTES = 100 * 1024 * 1024
+MAX_PIXELS = 50_000_000  # the largest common phone sensors; 150 MB once decoded
+MIN_SIDE_PX = 8
+MAX_ASPECT = 20
+
+# Raster formats only: PIL also knows EPS (runs Ghostscript) and others that no camera writes.
+# A phone's multi-picture JPEG (MPO) is opened through JPEG.
+_PIL_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+_FORMATS_IN_WORDS = "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF"
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+_TRANSPOSE_OF_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_ORIENTATION = 0x0112
+_UINT16_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+_RGB_MODES = ("1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "HSV")
+_ALPHA_MODES = ("LA", "PA", "La", "RGBA", "RGBa")
+
+_NOTE_ALPHA = "Transparent picture: its see-through parts are laid over white."
+_NOTE_CMYK = "Picture in printing colours (CMYK): turned into RGB, so colours may differ a little."
+_NOTE_16_BIT = "16-bit grey picture: brought to 8 bit by dividing by 257."
+
+# Bounds memory on a server, and Python's warning filters may be changed by one thread only.
+_DECODING = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture ready for a network or a page, and what was done to get there.
+
+    Attributes:
+        rgb: uint8, (H, W, 3), upright; an array of its own.
+        notes: one plain sentence for each change the user should know of.
+    """
+
+    rgb: npt.NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
+
+
+def open_picture(
+    source: str | Path | bytes | Image.Image | npt.NDArray[Any],
+) -> Picture:
+    """Return any picture as upright RGB.
+
+    EXIF rotation is applied, transparency is laid over white, 16-bit grey is scaled (not clipped),
+    and of an animation or a multi-page file the first picture is taken.
+
+    Args:
+        source: path, content of a file, PIL picture (its current frame is used, it is not
+            changed), or uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+
+    Raises:
+        GroupCamError: not a picture, damaged, or outside the limits of this module.
+        TypeError: `source` is of another type, or an array that is not uint8.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, "the picture")
+    if isinstance(source, bytes):
+        return _from_bytes(source, "the picture")
+    if isinstance(source, str | Path):
+        return _from_bytes(_read(source), _shown_name(source))
+    raise TypeError(
+        "A picture must be a path, the bytes of a file, a PIL picture or a uint8 array; "
+        f"got {type(source).__name__}. Convert it to one of these."
+    )
+
+
+def downscale(rgb: npt.NDArray[np.uint8], longest_side: int) -> npt.NDArray[np.uint8]:
+    """Return the picture with its longest side at most `longest_side`, averaging over areas.
+
+    A picture that is small enough is returned as it is.
+
+    Args:
+        rgb: uint8, (H, W, 3).
+        longest_side: pixels, >= 1.
+    """
+    if longest_side < 1:
+        raise GroupCamError(f"longest_side must be at least 1; got {longest_side}.")
+    height, width = rgb.shape[:2]
+    if max(height, width) <= longest_side:
+        return rgb
+    scale = longest_side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))  # PIL: (W, H)
+    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
+
+
+def _shown_name(path: str | Path) -> str:
+    """Return the file's base name, quoted: never a folder of this machine."""
+    name = Path(path).name
+    return repr(name if len(name) <= 60 else f"{name[:57]}...")
+
+
+def _read(path: str | Path) -> bytes:
+    """Return the content of a picture file of bounded size."""
+    shown = _shown_name(path)
+    if isinstance(path, str) and path.lower().startswith(("http://", "https://")):
+        raise GroupCamError(
+            "A picture must be a file on this machine; got a web address. Download it first."
+        )
+    # `from None`: the causes name folders of this machine, and messages may reach a web page.
+    try:
+        if Path(path).is_dir():
+            raise GroupCamError(f"A picture must be a file; {shown} is a folder. Name a file.")
+        if not Path(path).is_file():
+            raise GroupCamError(
+                f"A picture must be an existing file; there is no file {shown}. Check the path."
+            )
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except GroupCamError:
+        raise
+    except (OSError, ValueError):  # no permission, name too long, NUL in the name, disk error
+        raise GroupCamError(
+            f"A picture must be a readable file; {shown} cannot be read. "
+            "Check its path and permissions."
+        ) from None
+    return content
+
+
+def _from_bytes(content: bytes, shown: str) -> Picture:
+    """Return the picture encoded in `content`; `shown` names it in messages."""
+    if not content:
+        raise GroupCamError(f"A picture file must not be empty; {shown} is. Choose another file.")
+    if len(content) > MAX_FILE_BYTES:
+        raise GroupCamError(
+            f"A picture file must have at most {MAX_FILE_BYTES // 1024**2} MB; {shown} has more. "
+            "Save it smaller."
+        )
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        raise GroupCamError(
+            f"A picture must be a {_FORMATS_IN_WORDS} file; {shown} is a HEIC photo. "
+            "Save or share it as JPEG."
+        )
+    try:
+        with _DECODING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL's remarks on odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(BytesIO(content), formats=_PIL_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise GroupCamError(
+            f"A picture must have at most {MAX_PIXELS // 10**6} megapixels; {shown} has far more. "
+            "Make it smaller."
+        ) from error
+    except Exception as error:  # PIL's readers raise nearly every type on crafted files
+        raise GroupCamError(
+            f"A picture must be a {_FORMATS_IN_WORDS} file; {shown} is none of these, or is "
+            "damaged. Save it as JPEG or PNG."
+        ) from error
+    with image:
+        return _from_pil(image, shown)
+
+
+def _from_pil(image: Image.Image, shown: str) -> Picture:
+    """Return an opened, perhaps not yet decoded, PIL picture as RGB."""
+    _check_size(image.height, image.width)
+    try:
+        with _DECODING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            frame_notes = _frame_notes(image)
+            upright = _upright(image)
+            _check_size(upright.height, upright.width)
+            rgb, colour_notes = _to_rgb(upright, shown)
+    except GroupCamError:
+        raise
+    except Exception as error:  # as above
+        raise GroupCamError(
+            f"A picture must be whole; {shown} breaks off or is damaged. "
+            "Download it or save it again."
+        ) from error
+    return Picture(rgb, frame_notes + colour_notes)
+
+
+def _from_array(array: npt.NDArray[Any]) -> Picture:
+    """Return a uint8 array as RGB, in memory of its own."""
+    if array.dtype != np.uint8:
+        raise TypeError(
+            f"A picture array must be uint8 in 0..255; got {array.dtype}. Scale floats in [0, 1] "
+            "with (array * 255).round().astype('uint8')."
+        )
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (1, 3, 4)):
+        raise GroupCamError(
+            "A picture array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), channels last; "
+            f"got {array.shape}. Reorder its axes, or pass one picture at a time."
+        )
+    _check_size(*array.shape[:2])
+    if array.ndim == 3 and array.shape[2] == 4:
+        rgb, notes = _over_white(array)
+        return Picture(rgb, notes)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    return Picture(np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C"))
+
+
+def _check_size(height: int, width: int) -> None:
+    """Raise GroupCamError unless a picture of this size is allowed."""
+    got = f"got {width} x {height} pixels (width x height)"
+    if height * width > MAX_PIXELS:
+        raise GroupCamError(
+            f"A picture must have at most {MAX_PIXELS // 10**6} megapixels; {got}. Make it smaller."
+        )
+    if min(height, width) < MIN_SIDE_PX:
+        raise GroupCamError(
+            f"A picture must be at least {MIN_SIDE_PX} pixels wide and high; {got}. "
+            "Choose a larger one."
+        )
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise GroupCamError(
+            f"A picture must be at most {MAX_ASPECT} times as long as it is broad; {got}. Crop it."
+        )
+
+
+def _frame_notes(image: Image.Image) -> tuple[str, ...]:
+    """Return a note when the file holds more pictures than the one that is used."""
+    # `is_animated` looks one frame ahead; `n_frames` would walk through the whole file.
+    # The further pictures of an MPO are a phone's own extras (depth, another exposure).
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return ()
+    which = "first" if image.tell() == 0 else "current"
+    if image.format == "TIFF":
+        return (f"File with several pages: only the {which} page is used.",)
+    return (f"Animated picture: only the {which} frame is used.",)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the decoded picture turned as its EXIF orientation says."""
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    except Exception:  # broken metadata does not make the picture unusable
+        orientation = None
+    method = _TRANSPOSE_OF_ORIENTATION.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _to_rgb(image: Image.Image, shown: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """Return a decoded picture of any mode as RGB with notes."""
+    if image.mode in _UINT16_GREY_MODES:
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 = 255 * 257
+        return _grey_to_rgb(grey.astype(np.uint8)), (_NOTE_16_BIT,)
+    if image.mode in ("I", "F"):
+        return _stretched(np.asarray(image), shown)
+    if image.mode in _ALPHA_MODES or (image.mode in _RGB_MODES and image.has_transparency_data):
+        return _over_white(np.asarray(image.convert("RGBA")))
+    if image.mode in _RGB_MODES:
+        notes = (_NOTE_CMYK,) if image.mode == "CMYK" else ()
+        return np.array(image.convert("RGB")), notes
+    raise GroupCamError(
+        f"A picture must be grey, RGB or CMYK; {shown} has the colour mode {image.mode!r}. "
+        "Save it as RGB."
+    )
+
+
+def _stretched(
+    values: npt.NDArray[Any], shown: str
+) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """Return a measurement-like picture (H, W), int32 or float32, spread over 0..255."""
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):  # min and max of a NaN are NaN
+        raise GroupCamError(
+            f"A picture must have finite values; {shown} has NaN or infinite ones. "
+            "Replace them and save it again."
+        )
+    span = high - low
+    # A flat picture has no span to spread: it becomes black.
+    scale = 255.0 / span if span > 0 else 0.0
+    grey = np.rint((values.astype(np.float64) - low) * scale).astype(np.uint8)
+    note = f"Picture with {values.dtype} values: spread from its own {low:g}..{high:g} over 0..255."
+    return _grey_to_rgb(grey), (note,)
+
+
+def _grey_to_rgb(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return (H, W) as (H, W, 3)."""
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _over_white(rgba: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """Return (H, W, 4) with straight alpha laid over white; the note only if anything shows."""
+    alpha = rgba[:, :, 3:]
+    if alpha.min() == 255:
+        return np.array(rgba[:, :, :3], order="C"), ()
+    weight = alpha.astype(np.uint16)
+    blended = rgba[:, :, :3] * weight + 255 * (255 - weight)  # at most 255 * 255: fits uint16
+    return ((blended + 127) // 255).astype(np.uint8), (_NOTE_ALPHA,)

@@ -1,0 +1,1 @@
+"""Results as pictures: heatmaps, overlays and figures. Takes arrays, knows no networks."""
