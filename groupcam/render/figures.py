@@ -1,0 +1,212 @@
+"""Figures for reports and the command line: group masks, curves, a map beside its picture."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from groupcam.errors import GroupCamError
+from groupcam.render.heatmap import masked_tile
+
+# Blue and orange of Okabe and Ito's palette (2008): told apart with any kind of colour vision.
+INSERTION_COLOR = "#0072B2"
+DELETION_COLOR = "#D55E00"
+_TEXT_COLOR = "#222222"
+_QUIET_COLOR = "#767676"  # 4.5 : 1 on white
+
+_DPI = 150
+_TILE_IN = 1.35
+_CAPTION_IN = 0.27
+
+
+def masks_sheet(
+    rgb: npt.NDArray[np.uint8],
+    masks: npt.NDArray[Any],
+    weights: npt.NDArray[Any],
+    *,
+    columns: int = 8,
+) -> Figure:
+    """Return a sheet with the picture seen through every group's mask, heaviest group first.
+
+    Groups are numbered from 1 in the order of `masks`. A group of weight 0 added nothing to the
+    saliency map: its caption is grey and says "no gain", or "empty" when its mask is 0 everywhere.
+
+    Args:
+        rgb: the part of the picture that the network saw, uint8 (H, W, 3).
+        masks: float in [0, 1], (G, h, w).
+        weights: the groups' weights, >= 0, (G,).
+        columns: tiles in a row.
+    """
+    if masks.ndim != 3 or weights.shape != masks.shape[:1] or len(masks) == 0:
+        raise GroupCamError(
+            "masks must be (G, h, w) with one weight each; "
+            f"got masks {masks.shape} and weights {weights.shape}."
+        )
+    if columns < 1:
+        raise GroupCamError(f"columns must be at least 1; got {columns}.")
+    columns = min(columns, len(masks))
+    rows = -(-len(masks) // columns)
+    tile_height = _TILE_IN * rgb.shape[0] / rgb.shape[1]
+    figure = _figure(columns * (_TILE_IN + 0.06), rows * (tile_height + _CAPTION_IN))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    gap = {"wspace": 0.05, "hspace": _CAPTION_IN / tile_height}
+    top = 1 - 0.8 * _CAPTION_IN / figure.get_figheight()
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=top, **gap)
+
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, group in zip(grid.flat, groups_by_weight(weights), strict=False):
+        axes.imshow(masked_tile(rgb, masks[group]), aspect="auto")
+        is_dead = not weights[group] > 0
+        axes.set_title(
+            mask_caption(group, float(weights[group]), is_empty=not masks[group].any()),
+            fontsize=7.5,
+            pad=2.5,
+            color=_QUIET_COLOR if is_dead else _TEXT_COLOR,
+        )
+    return figure
+
+
+def groups_by_weight(weights: npt.NDArray[Any]) -> list[int]:
+    """Return the groups' indices, heaviest first; equal ones keep their order."""
+    return [int(group) for group in np.argsort(-np.asarray(weights), kind="stable")]
+
+
+def mask_caption(group: int, weight: float, *, is_empty: bool = False) -> str:
+    """Return the words under a group's tile, for example "Group 7 · 0.412".
+
+    Args:
+        group: index of the group; people read it counted from 1.
+        weight: gain in probability, >= 0.
+        is_empty: the mask is 0 everywhere, so nothing was scored.
+    """
+    if is_empty:
+        return f"Group {group + 1} · empty"
+    if not weight > 0:
+        return f"Group {group + 1} · no gain"
+    return (
+        f"Group {group + 1} · {weight:.3f}" if weight >= 0.0005 else f"Group {group + 1} · <0.001"
+    )
+
+
+def curves_figure(
+    fractions: Sequence[float] | npt.NDArray[Any],
+    insertion: Sequence[float] | npt.NDArray[Any],
+    deletion: Sequence[float] | npt.NDArray[Any],
+    insertion_auc: float,
+    deletion_auc: float,
+    *,
+    class_label: str = "the class",
+) -> Figure:
+    """Return the insertion and deletion curves with the areas under them.
+
+    Args:
+        fractions: share of pixels changed, (S+1,), in [0, 1]; fewer while curves are being made.
+        insertion: probability of the class, as long as `fractions`.
+        deletion: as `insertion`.
+        insertion_auc: area under the insertion curve, higher is better.
+        deletion_auc: area under the deletion curve, lower is better.
+        class_label: whose probability it is.
+    """
+    if not len(fractions) == len(insertion) == len(deletion):
+        raise GroupCamError(
+            "fractions, insertion and deletion must be equally long; "
+            f"got {len(fractions)}, {len(insertion)} and {len(deletion)}."
+        )
+    figure = _figure(5.4, 3.5)
+    axes = figure.subplots()
+    curves = (
+        ("Insertion", insertion, insertion_auc, "higher is better", INSERTION_COLOR, "-"),
+        ("Deletion", deletion, deletion_auc, "lower is better", DELETION_COLOR, "--"),
+    )
+    for name, values, auc, direction, color, line_style in curves:
+        axes.fill_between(fractions, values, color=color, alpha=0.13, linewidth=0)
+        axes.plot(
+            fractions,
+            values,
+            color=color,
+            linewidth=2,
+            linestyle=line_style,
+            label=f"{name}: AUC {auc:.3f} ({direction})",
+        )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("fraction of pixels changed")
+    axes.set_ylabel(f"probability of {_shortened(class_label, 28)}")
+    axes.grid(color="#E4E4E4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    # Above the axes: nowhere inside is sure to be free of curves.
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.01, 1.0), frameon=False, ncols=2, fontsize=8.5,
+        handlelength=2.2, columnspacing=1.4, borderaxespad=0.3,
+    )  # fmt: skip
+    figure.subplots_adjust(left=0.115, right=0.975, bottom=0.145, top=0.9)
+    return figure
+
+
+def explanation_figure(
+    rgb: npt.NDArray[np.uint8], overlay_rgb: npt.NDArray[np.uint8], caption: str
+) -> Figure:
+    """Return the picture and its overlay side by side with a caption under them.
+
+    Args:
+        rgb: the picture, uint8 (H, W, 3).
+        overlay_rgb: what `overlay` made of it, of the same size.
+        caption: one line or several.
+    """
+    if rgb.shape != overlay_rgb.shape:
+        raise GroupCamError(
+            "the picture and its overlay must have one size; "
+            f"got {rgb.shape} and {overlay_rgb.shape}."
+        )
+    lines = _wrapped(caption)
+    width = 7.2
+    side = (width - 0.3) / 2
+    height = side * rgb.shape[0] / rgb.shape[1]
+    caption_height = 0.16 + 0.19 * len(lines)
+    figure = _figure(width, height + caption_height + 0.1)
+    figure_height = figure.get_figheight()
+    for column, pixels in enumerate((rgb, overlay_rgb)):
+        left = (0.1 + column * (side + 0.1)) / width
+        bottom = caption_height / figure_height
+        axes = figure.add_axes((left, bottom, side / width, height / figure_height))
+        _show(axes, pixels)
+    figure.text(
+        0.1 / width, (caption_height - 0.1) / figure_height, "\n".join(lines),
+        fontsize=9.5, color=_TEXT_COLOR, va="top", parse_math=False,
+    )  # fmt: skip
+    return figure
+
+
+def save_png(figure: Figure, path: str | Path) -> None:
+    """Write the figure as PNG; its folder must exist."""
+    figure.savefig(path, format="png", dpi=_DPI, facecolor="white")
+
+
+def _figure(width_in: float, height_in: float) -> Figure:
+    """Return an empty figure that pyplot does not know of, so nobody has to close it."""
+    return Figure(figsize=(width_in, height_in), dpi=_DPI, facecolor="white")
+
+
+def _show(axes: Axes, pixels: npt.NDArray[np.uint8]) -> None:
+    """Fill the axes with a picture."""
+    axes.imshow(pixels, aspect="auto")
+    axes.set_axis_off()
+
+
+def _shortened(text: str, limit: int) -> str:
+    """Return the text cut to `limit` characters, with "$" escaped: it would start a formula."""
+    cut = text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
+    return cut.replace("$", r"\$")
+
+
+def _wrapped(caption: str, width: int = 100) -> list[str]:
+    """Return the caption's lines, broken where they are too long for the figure."""
+    lines = caption.splitlines() or [""]
+    return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
