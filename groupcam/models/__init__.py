@@ -1,0 +1,35 @@
+"""From a backbone's name to a ready network, and to the layers that can be explained in it."""
+
+from groupcam.models.backbone import Backbone, load_backbone
+from groupcam.models.catalogue import BackboneEntry, list_backbones, resolve_name
+from groupcam.models.hub import Progress
+from groupcam.models.preprocessing import Preprocessing, View
+from groupcam.models.target_layers import (
+    Layout,
+    TargetLayer,
+    default_target_layer,
+    from_nchw,
+    resolve_target_layer,
+    target_layers,
+    to_nchw,
+)
+from groupcam.models.weights import WeightsInfo
+
+__all__ = [
+    "Backbone",
+    "BackboneEntry",
+    "Layout",
+    "Preprocessing",
+    "Progress",
+    "TargetLayer",
+    "View",
+    "WeightsInfo",
+    "default_target_layer",
+    "from_nchw",
+    "list_backbones",
+    "load_backbone",
+    "resolve_name",
+    "resolve_target_layer",
+    "target_layers",
+    "to_nchw",
+]

@@ -1,0 +1,65 @@
+"""Which backbones there are, and which of them load without a network connection."""
+
+import fnmatch
+from dataclasses import dataclass
+
+from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.models.bundled import bundled_weights
+from groupcam.models.libraries import LIBRARIES
+
+
+@dataclass(frozen=True)
+class BackboneEntry:
+    """One backbone that `load_backbone` accepts."""
+
+    name: str  # "library/architecture"
+    library: str
+    pretrained: bool  # pretrained weights exist somewhere
+    ready_offline: bool  # load_backbone(name) needs no connection
+
+
+def list_backbones(pattern: str = "*") -> list[BackboneEntry]:
+    """Return the backbones whose name fits a shell pattern: ready ones first, then by name.
+
+    Args:
+        pattern: as for file names, case ignored: "*resnet*", "torchvision/*".
+    """
+    pattern = pattern.lower()
+    entries = [
+        _entry(library, architecture)
+        for library in LIBRARIES
+        for architecture in LIBRARIES[library].tags()
+        if fnmatch.fnmatchcase(f"{library}/{architecture}".lower(), pattern)
+    ]
+    return sorted(entries, key=lambda entry: (not entry.ready_offline, entry.name))
+
+
+def resolve_name(name: str) -> tuple[str, str]:
+    """Return (library, architecture) for a backbone's name.
+
+    Raises:
+        GroupCamError: there is no such backbone; the message names the nearest ones.
+    """
+    library, slash, architecture = name.partition("/")
+    if slash and library in LIBRARIES and architecture in LIBRARIES[library].tags():
+        return library, architecture
+    names = [f"{known}/{model}" for known in LIBRARIES for model in LIBRARIES[known].tags()]
+    # A bare "resnet50" is as near to a name as any library's version of it.
+    bare = name.rpartition("/")[2]
+    same = [known for known in names if known.partition("/")[2] == bare]
+    hint = f" Did you mean {' or '.join(repr(known) for known in same)}?" if same else ""
+    hint = hint or did_you_mean(name, names)
+    raise GroupCamError(
+        f"A backbone must be named LIBRARY/ARCHITECTURE with LIBRARY one of "
+        f"{', '.join(LIBRARIES)}; got '{name}'.{hint} list_backbones() gives all names."
+    )
+
+
+def _entry(library: str, architecture: str) -> BackboneEntry:
+    name = f"{library}/{architecture}"
+    tags = LIBRARIES[library].tags()[architecture]
+    bundled = bundled_weights(name)
+    ready = bundled is not None and bundled.path() is not None
+    if not ready and tags:
+        ready = LIBRARIES[library].weights_file(architecture, tags[0]).cached() is not None
+    return BackboneEntry(name, library, bool(tags) or bundled is not None, ready)

@@ -1,0 +1,111 @@
+"""Reading a weights file without ever running code from it."""
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from groupcam.errors import GroupCamError
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+WRAPPER_KEYS = ("state_dict", "model_state_dict", "model")  # how training scripts nest weights
+PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
+SHOWN_NAMES = 3
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Return the named tensors of a weights file, on the CPU.
+
+    The usual wrappings of training scripts ({"state_dict": ...}, names under "module.") come off.
+
+    Raises:
+        GroupCamError: there is no such file, it holds code or something else than named tensors,
+            or it is broken.
+    """
+    if not path.is_file():
+        raise GroupCamError(f"A weights file must exist; there is none at '{path}'.")
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise GroupCamError(_broken(path)) from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch.load's refusal of code and its parser's failure on garbage have the same type.
+        refused = "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
+        raise GroupCamError(_refused(path) if refused else _broken(path)) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise GroupCamError(_broken(path)) from error
+    return _named_tensors(content, path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """Return how two sets of named tensors differ, in one phrase, or None if they fit."""
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    reshaped = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    parts = [
+        f"{len(names)} {what} ({', '.join(names[:SHOWN_NAMES])}{', ...' * (len(names) > 3)})"
+        for what, names in (
+            ("missing", missing),
+            ("unknown", unexpected),
+            ("of another shape", reshaped),
+        )
+        if names
+    ]
+    return "; ".join(parts) or None
+
+
+def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
+    """Return the tensors by name from whatever a training script saved around them."""
+    for key in WRAPPER_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise GroupCamError(_not_weights(path, type(content).__name__))
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise GroupCamError(_not_weights(path, f"{name!r}: {type(value).__name__}"))
+    named = dict(content)
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in named):
+            named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
+    return named
+
+
+def _refused(path: Path) -> str:
+    return (
+        f"A weights file must hold tensors only; '{path.name}' holds Python objects that could run "
+        "code, so it is refused. Save the network's state_dict() alone, best as .safetensors."
+    )
+
+
+def _broken(path: Path) -> str:
+    return (
+        f"A weights file must be complete; '{path.name}' ({path.stat().st_size:,} bytes) is cut "
+        "off or not a weights file at all. Download or save it again."
+    )
+
+
+def _not_weights(path: Path, found: str) -> str:
+    return (
+        f"A weights file must hold tensors by name; '{path.name}' holds {found}. "
+        "Save the network's state_dict()."
+    )

@@ -1,0 +1,415 @@
+"""Which layers of a network can be explained: found by running it once, not by its name.
+
+One probe (a forward pass over three versions of a made-up picture, one backward pass) tells of
+every named module whether its output is a spatial map, how that map is laid out, and whether the
+class depends on it.
+
+Layout is decided from data. The three pictures are the same but for the top band of the second
+and the left band of the third. Along a map's vertical axis the change caused by the top band lies
+nearer to the start than the change caused by the left band; along the horizontal axis it is the
+other way round; channels show no such order. So attention matrices and tokens in raster order,
+whose shapes can look like maps, are not mistaken for ones.
+"""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn import functional
+
+from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.models.backbone import Backbone
+
+Layout = Literal["NCHW", "NHWC"]
+
+LISTED_LAYERS = 60  # a longer menu is no help
+PROBE_SEED = 0
+PROBE_DETAIL = 4  # the made-up picture has one random patch per 1/4 of the band
+BAND_FRACTION = 4  # the changed band is a quarter of the picture
+# Shift between the centres of the two changes, in lengths of the axis, below which the data do
+# not tell an axis; measured on the families in tests/models/test_target_layers.py.
+CLEAR_SHIFT = 0.02
+
+
+@dataclass(frozen=True)
+class TargetLayer:
+    """One named module whose output is a spatial map."""
+
+    name: str
+    shape: tuple[int, int, int]  # (C, h, w) whatever the layout
+    layout: Layout
+    usable: bool
+    reason: str | None = None  # why not usable
+    default: bool = False
+
+
+def target_layers(backbone: Backbone) -> list[TargetLayer]:
+    """Return the layers worth choosing from, in execution order; one may be the default.
+
+    Modules that give the very same tensor appear once, under the name of the outermost in which
+    the grid shrinks at most twofold ("layer4" rather than "layer4.2"). Nesting levels are listed
+    down to the deepest at which at most 60 layers are listed. Every other named module that
+    gives a map can still be named to `resolve_target_layer`.
+
+    Costs one forward pass of three pictures and one backward pass, the first time.
+    """
+    return list(_probed(backbone).listed)
+
+
+def default_target_layer(backbone: Backbone) -> TargetLayer:
+    """Return the layer explained when none is named.
+
+    It is the last usable block (a module with children, among whose weights are convolutions or
+    linear maps) whose output is a spatial map; in a network without blocks, the last weighted
+    layer with the activations and norms right after it. At least half of the network's weighted
+    layers come before it: a map that earlier than that turns into tokens says too little.
+
+    Raises:
+        GroupCamError: the network has no such layer.
+    """
+    probed = _probed(backbone)
+    for layer in probed.layers.values():
+        if layer.default:
+            return layer
+    raise GroupCamError(
+        "Group-CAM must have a layer late in the network with a 2-D feature map; "
+        f"{backbone.name} {probed.instead}. Choose a network that keeps its feature maps, such as "
+        "timm/tf_efficientnet_lite0, timm/resnet50, torchvision/vgg19 or timm/convnext_tiny."
+    )
+
+
+def resolve_target_layer(backbone: Backbone, name: str | None = None) -> TargetLayer:
+    """Return the layer with a name, or the default layer for None.
+
+    Any named module that gives a spatial map is accepted, also those that are not listed.
+
+    Raises:
+        GroupCamError: no such module, it gives no spatial map, or it is not usable.
+    """
+    if name is None:
+        return default_target_layer(backbone)
+    probed = _probed(backbone)
+    layer = probed.layers.get(name)
+    if layer is not None and layer.usable:
+        return layer
+    choices = [known.name for known in probed.layers.values() if known.usable]
+    if layer is not None:
+        problem, hint = f"'{name}' {layer.reason}", ""
+    elif name in probed.others:
+        problem, hint = f"'{name}' {probed.others[name]}", ""
+    else:
+        problem, hint = f"{backbone.name} has no layer '{name}'", did_you_mean(name, choices)
+    default = next((known.name for known in probed.layers.values() if known.default), None)
+    advice = f" The default is '{default}'." if default else ""
+    raise GroupCamError(
+        f"target_layer must name a layer with a 2-D feature map; {problem}.{hint}{advice}"
+    )
+
+
+def to_nchw(tensor: Tensor, layout: Layout) -> Tensor:
+    """Return a map of the given layout as (N, C, h, w); shares memory."""
+    return tensor if layout == "NCHW" else tensor.permute(0, 3, 1, 2)
+
+
+def from_nchw(tensor: Tensor, layout: Layout) -> Tensor:
+    """Return a map (N, C, h, w) in the given layout; shares memory. Inverse of `to_nchw`."""
+    return tensor if layout == "NCHW" else tensor.permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Probed:
+    """What the probe found; `layers` and `others` together have every module."""
+
+    layers: dict[str, TargetLayer]  # by name, in execution order
+    listed: tuple[TargetLayer, ...]
+    others: dict[str, str]  # name -> what it gives instead of a map ("gives (1, 197, 192) ...")
+    instead: str  # what the network has in place of a default layer
+
+
+@dataclass(eq=False)
+class _Record:
+    """The output of one module in the probe; `edge` names the tensor in the autograd graph.
+
+    The tensor itself is not kept: a later in-place operation gets a new edge, so the gradient
+    asked for is that of the module's own output even if its memory was overwritten.
+    """
+
+    name: str
+    leaf: bool
+    weighted: bool  # its subtree holds a tensor of 2 or more dimensions
+    output_shape: tuple[int, ...]  # without the batch axis
+    input_shape: tuple[int, ...]
+    layout: Layout | None
+    edge: GradientEdge | None
+    weighted_before: int  # weighted leaves that ran up to the end of this module
+    reason: str | None = None
+    aliases: list[str] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        a, b, c = self.output_shape
+        return (a, b, c) if self.layout == "NCHW" else (c, a, b)
+
+    @property
+    def shrinks(self) -> float:
+        """Return how many times larger the grid is on entry, along the worse axis."""
+        if len(self.input_shape) != 3:
+            return 1.0
+        spatial = slice(1, 3) if self.layout == "NCHW" else slice(0, 2)
+        sizes = zip(self.input_shape[spatial], self.output_shape[spatial], strict=True)
+        return max(before / after for before, after in sizes)
+
+
+_PROBED: "weakref.WeakKeyDictionary[Backbone, _Probed]" = weakref.WeakKeyDictionary()
+
+
+def _probed(backbone: Backbone) -> _Probed:
+    """Return the probe's findings, from the cache after the first time."""
+    with backbone.lock:
+        if backbone not in _PROBED:
+            _PROBED[backbone] = _summarise(backbone, *_run_probe(backbone))
+        return _PROBED[backbone]
+
+
+def _run_probe(backbone: Backbone) -> tuple[list[_Record], Counter[str]]:
+    """Return a record per module output (first call of each), and how often each module ran."""
+    records: dict[str, _Record] = {}
+    calls: Counter[str] = Counter()
+    weighted_leaves = 0
+
+    def remember(name: str, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
+        nonlocal weighted_leaves
+        calls[name] += 1
+        leaf = next(module.children(), None) is None
+        weighted = any(parameter.ndim >= 2 for parameter in module.parameters())
+        weighted_leaves += leaf and weighted
+        if calls[name] > 1 or not isinstance(output, Tensor):
+            return
+        first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+        records[name] = _Record(
+            name=name,
+            leaf=leaf,
+            weighted=weighted,
+            output_shape=tuple(output.shape[1:]),
+            input_shape=() if first is None else tuple(first.shape[1:]),
+            layout=_layout_of(output.detach(), backbone.preprocessing.input_size),
+            edge=get_gradient_edge(output) if output.requires_grad else None,
+            weighted_before=weighted_leaves,
+        )
+
+    with (
+        backbone.frozen(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        _output_hooks(backbone.network, remember),
+    ):
+        logits = backbone.logits(_probe_pictures(backbone).requires_grad_(True))
+        found = list(records.values())
+        edges = [record.edge for record in found if record.edge is not None and record.layout]
+        top = logits[0].max()
+        if edges and top.requires_grad:
+            gradients = iter(torch.autograd.grad(top, edges, allow_unused=True))
+            for record in found:
+                if record.edge is not None and record.layout:
+                    record.reason = _gradient_problem(next(gradients))
+    for record in found:
+        if record.edge is None or not top.requires_grad:
+            record.reason = _NO_GRADIENT
+        if calls[record.name] > 1:
+            record.reason = (
+                f"runs {calls[record.name]} times in one forward pass, so which of its outputs "
+                "is meant is not clear"
+            )
+    return found, calls
+
+
+_NO_GRADIENT = "is not connected to the class by a gradient"
+
+
+def _gradient_problem(gradient: Tensor | None) -> str | None:
+    if gradient is None:
+        return _NO_GRADIENT
+    if not bool(torch.isfinite(gradient).all()):
+        return "has a gradient that is not finite"
+    return None if bool(gradient.any()) else "has a gradient of zero everywhere"
+
+
+@contextmanager
+def _output_hooks(
+    network: nn.Module, remember: Callable[[str, nn.Module, tuple[Any, ...], object], None]
+) -> Iterator[None]:
+    """Call `remember` with each named module's output; no hook outlives the block."""
+    handles = []
+
+    def hook_for(name: str) -> Callable[[nn.Module, tuple[Any, ...], object], None]:
+        return lambda module, inputs, output: remember(name, module, inputs, output)
+
+    try:
+        for name, module in network.named_modules():
+            if name:
+                handles.append(module.register_forward_hook(hook_for(name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _probe_pictures(backbone: Backbone) -> Tensor:
+    """Return three normalised made-up pictures (3, 3, H, W): as is, top changed, left changed."""
+    preprocessing = backbone.preprocessing
+    height, width = preprocessing.input_size
+    generator = torch.Generator().manual_seed(PROBE_SEED)
+    patches = torch.rand(
+        2, 3, BAND_FRACTION * PROBE_DETAIL, BAND_FRACTION * PROBE_DETAIL, generator=generator
+    )
+    plain, other = functional.interpolate(patches, size=(height, width), mode="nearest")
+    band_height, band_width = -(-height // BAND_FRACTION), -(-width // BAND_FRACTION)
+    top, left = plain.clone(), plain.clone()
+    top[:, :band_height] = other[:, :band_height]
+    left[:, :, :band_width] = other[:, :, :band_width]
+    pictures = torch.stack((plain, top, left))
+    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    return ((pictures - mean.view(3, 1, 1)) / std.view(3, 1, 1)).to(backbone.device)
+
+
+def _layout_of(output: Tensor, input_size: tuple[int, int]) -> Layout | None:
+    """Return how the probe's output (3, ., ., .) is laid out, or None if it is no spatial map."""
+    if output.ndim != 4 or output.shape[0] != 3 or not output.is_floating_point():
+        return None
+    changes = (output[1:] - output[:1]).float().abs()  # (2, a, b, c): by the top, by the left
+    shifts = []  # per axis: centre of the left band's change minus that of the top band's
+    for axis in (1, 2, 3):
+        others = [other for other in (1, 2, 3) if other != axis]
+        profiles = changes.sum(dim=others)  # (2, length)
+        positions = torch.linspace(0, 1, profiles.shape[1], device=profiles.device)
+        top, left = ((profiles * positions).sum(1) / profiles.sum(1).clamp_min(1e-30)).tolist()
+        shifts.append(left - top)
+    vertical = shifts.index(max(shifts))
+    horizontal = shifts.index(min(shifts))
+    if min(output.shape[1:][vertical], output.shape[1:][horizontal]) < 2:
+        return None
+    if shifts[vertical] > CLEAR_SHIFT and shifts[horizontal] < -CLEAR_SHIFT:
+        return {(1, 2): "NCHW", (0, 1): "NHWC"}.get((vertical, horizontal))  # type: ignore
+    return _layout_from_shape(tuple(output.shape[1:]), input_size)
+
+
+def _layout_from_shape(shape: tuple[int, ...], input_size: tuple[int, int]) -> Layout | None:
+    """Return the layout whose grid has the input's aspect ratio, if only one has."""
+
+    def looks_like_a_grid(height: int, width: int) -> bool:
+        return min(height, width) > 1 and height * input_size[1] == width * input_size[0]
+
+    channels_first = looks_like_a_grid(shape[1], shape[2])
+    channels_last = looks_like_a_grid(shape[0], shape[1])
+    if channels_first == channels_last:
+        return None
+    return "NCHW" if channels_first else "NHWC"
+
+
+def _summarise(backbone: Backbone, records: list[_Record], calls: Counter[str]) -> _Probed:
+    """Return the layers, the listing and the default from the probe's records."""
+    maps = [record for record in records if record.layout is not None]
+    chosen = _one_name_per_tensor(maps)
+    default = _choose_default(chosen, maps, sum(_is_weighted_leaf(r) for r in records))
+
+    layers = {
+        record.name: TargetLayer(
+            name=record.name,
+            shape=record.shape,
+            layout=record.layout or "NCHW",
+            usable=record.reason is None,
+            reason=record.reason,
+            default=record is default,
+        )
+        for record in maps
+    }
+    others = {}
+    shapes = {record.name: (1, *record.output_shape) for record in records}
+    for name, _ in backbone.network.named_modules():
+        if name and name not in layers:
+            if name in shapes:
+                others[name] = f"gives {shapes[name]}, not a 2-D map"
+            elif calls[name]:
+                others[name] = "gives no single tensor"
+            else:
+                others[name] = "is not used in a forward pass"
+    return _Probed(
+        layers=layers,
+        listed=_listing([layers[record.name] for record in chosen]),
+        others=others,
+        instead=_instead(records),
+    )
+
+
+def _is_weighted_leaf(record: _Record) -> bool:
+    return record.leaf and record.weighted
+
+
+def _one_name_per_tensor(maps: list[_Record]) -> list[_Record]:
+    """Return one record per distinct tensor, in the order in which the tensors appear.
+
+    The module that made a tensor comes first; from it the choice climbs to enclosing modules that
+    return the tensor unchanged, as long as the grid shrinks at most twofold inside them.
+    """
+    groups: dict[object, list[_Record]] = {}
+    for record in maps:
+        same = record.name if record.edge is None else (record.edge.node, record.edge.output_nr)
+        groups.setdefault(same, []).append(record)
+    chosen = []
+    for maker, *others in groups.values():
+        best = maker
+        for other in others:
+            if best.name.startswith(f"{other.name}.") and other.shrinks <= 2:
+                best = other
+        chosen.append(best)
+    return chosen
+
+
+def _choose_default(
+    chosen: list[_Record], maps: list[_Record], weighted_leaves: int
+) -> _Record | None:
+    """Return the record of the default layer; see `default_target_layer` for the rule."""
+    late = [
+        record
+        for record in chosen
+        if record.reason is None and 2 * record.weighted_before >= weighted_leaves
+    ]
+    blocks = [record for record in late if not record.leaf and record.weighted]
+    if blocks:
+        return blocks[-1]
+    weighted = [record for record in late if record.weighted]
+    if not weighted:
+        return None
+    best = weighted[-1]
+    for record in maps[maps.index(best) + 1 :]:
+        if not record.leaf or record.weighted or record.shape != best.shape:
+            break
+        if record.reason is None:
+            best = record
+    return best
+
+
+def _listing(layers: list[TargetLayer]) -> tuple[TargetLayer, ...]:
+    """Return the layers down to the deepest nesting level that keeps the list readable."""
+    depths = sorted({layer.name.count(".") for layer in layers})
+    listed = layers
+    for depth in reversed(depths):
+        listed = [layer for layer in layers if layer.name.count(".") <= depth or layer.default]
+        if len(listed) <= LISTED_LAYERS:
+            break
+    return tuple(listed)
+
+
+def _instead(records: list[_Record]) -> str:
+    """Return what a network without a default layer has in its later part."""
+    shapes = Counter(record.output_shape for record in records if len(record.output_shape) == 2)
+    if not shapes:
+        return "has none that the class depends on"
+    (tokens, width), _ = shapes.most_common(1)[0]
+    return f"works on {tokens} tokens of {width} numbers instead"

@@ -1,0 +1,195 @@
+"""From a backbone's name and a choice of weights to a network that carries them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from groupcam.errors import GroupCamError, WeightsUnavailableError, did_you_mean
+from groupcam.models.bundled import bundled_weights
+from groupcam.models.catalogue import list_backbones, resolve_name
+from groupcam.models.checkpoints import SUFFIXES, describe_mismatch, read_checkpoint, sha256_of
+from groupcam.models.hub import Progress
+from groupcam.models.libraries import IMAGENET_CLASSES, LIBRARIES, Library
+
+WeightsSource = Literal["bundled", "hub", "file", "random", "given"]
+
+RANDOM_SEED = 0
+OFFLINE_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Where a network's weights come from, so that a result can be made again."""
+
+    source: WeightsSource
+    tag: str = ""  # the hub's tag, the package's name, or the file's path
+    sha256: str | None = None  # of the file; None without one
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedNetwork:
+    """A network on the CPU with its weights."""
+
+    network: nn.Module
+    info: WeightsInfo
+    tag: str | None  # the library's tag that transform and class names come from; None: default
+
+
+def build_network(
+    name: str, weights: str | Path | None = "default", progress: Progress | None = None
+) -> WeightedNetwork:
+    """Return the network of a backbone with the weights asked for.
+
+    Args:
+        name: "library/architecture".
+        weights: "default" (weights of an installed package if there are, else the library's
+            default), a tag of the library, a path to a weights file, or None: random, always the
+            same ones. The global random state does not change.
+        progress: called with (what is done, bytes done, bytes in all or 0) while downloading.
+
+    Raises:
+        GroupCamError: unknown name or tag; a file that does not fit, is broken or holds code.
+        WeightsUnavailableError: weights must be downloaded and cannot be.
+    """
+    library_name, architecture = resolve_name(name)
+    library = LIBRARIES[library_name]
+    if weights is None:
+        network = _seeded(lambda: library.build(architecture, None))
+        return WeightedNetwork(network, WeightsInfo("random"), None)
+    if _is_path(weights):
+        return _from_file(library, name, architecture, Path(weights))
+    if weights == "default" and (built := _from_package(library, name, architecture)):
+        return built
+    tag = _resolve_tag(library, name, architecture, str(weights))
+    return _from_hub(library, name, architecture, tag, progress)
+
+
+def _from_package(library: Library, name: str, architecture: str) -> WeightedNetwork | None:
+    """Return the network with bundled weights, or None if none are installed."""
+    entry = bundled_weights(name)
+    if entry is None or entry.path() is None:
+        return None
+    network = _seeded(lambda: library.build(architecture, None))
+    network.load_state_dict(entry.load(network.state_dict()))
+    return WeightedNetwork(network, WeightsInfo("bundled", entry.package, entry.sha256), None)
+
+
+def _from_hub(
+    library: Library, name: str, architecture: str, tag: str, progress: Progress | None
+) -> WeightedNetwork:
+    """Return the network with the library's own weights, downloaded unless already here."""
+    file = library.weights_file(architecture, tag)
+    path = file.cached()
+    if path is None:
+        try:
+            path = file.download(progress)
+        except WeightsUnavailableError as error:
+            raise WeightsUnavailableError(f"{name}: {error} {_offline_advice()}") from error
+    try:
+        state_dict = read_checkpoint(path)
+    except GroupCamError as error:
+        raise WeightsUnavailableError(f"{name}: {error} It lies at '{path}'.") from error
+    network = _seeded(lambda: library.build_official(architecture, tag, path, state_dict))
+    return WeightedNetwork(network, WeightsInfo("hub", tag, sha256_of(path)), tag)
+
+
+def _from_file(library: Library, name: str, architecture: str, path: Path) -> WeightedNetwork:
+    """Return the network with the weights of a local file, whatever its number of classes."""
+    state_dict = read_checkpoint(path)
+    skeleton = _skeleton(library, architecture, IMAGENET_CLASSES)
+    classes = _classes_in(library, architecture, skeleton, state_dict)
+    if classes != IMAGENET_CLASSES:
+        skeleton = _skeleton(library, architecture, classes)
+
+    mismatch = describe_mismatch(skeleton, state_dict)
+    network = None
+    if mismatch is None or len(skeleton.keys() & state_dict.keys()) > len(skeleton) // 2:
+        try:
+            # Also without an exact fit: the library may know the file's older format.
+            network = _seeded(
+                lambda: library.build(
+                    architecture, None, classes=classes, state_dict=dict(state_dict)
+                )
+            )
+        # Conversions of old formats meet foreign tensors here and fail in any way.
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise GroupCamError(_does_not_fit(path, name, mismatch or str(error))) from error
+    if network is None:
+        raise GroupCamError(_does_not_fit(path, name, mismatch or ""))
+    return WeightedNetwork(network, WeightsInfo("file", str(path), sha256_of(path)), None)
+
+
+def _classes_in(
+    library: Library,
+    architecture: str,
+    skeleton: dict[str, Tensor],
+    state_dict: dict[str, Tensor],
+) -> int:
+    """Return the number of classes in a file's weights, 1000 if it cannot be told.
+
+    The classifier is what changes its shape with the number of classes.
+    """
+    other = _skeleton(library, architecture, IMAGENET_CLASSES + 1)
+    for key, tensor in skeleton.items():
+        if key in state_dict and tensor.shape != other[key].shape and state_dict[key].ndim:
+            return int(state_dict[key].shape[0])
+    return IMAGENET_CLASSES
+
+
+def _skeleton(library: Library, architecture: str, classes: int) -> dict[str, Tensor]:
+    """Return the names and shapes of a network's tensors without holding any values."""
+    with torch.device("meta"):
+        return library.build(architecture, None, classes=classes).state_dict()
+
+
+def _resolve_tag(library: Library, name: str, architecture: str, weights: str) -> str:
+    """Return the library's tag for `weights`, a tag or "default"."""
+    tags = library.tags()[architecture]
+    if not tags:
+        raise GroupCamError(
+            f"{name} must have pretrained classifier weights to load weights='{weights}'; the "
+            "library has none. Give weights=None (random), a weights file, or another backbone."
+        )
+    if weights == "default":
+        return tags[0]
+    if weights not in tags:
+        raise GroupCamError(
+            f"weights must be 'default', None, a file or a tag of {name} ({', '.join(tags)}); "
+            f"got '{weights}'.{did_you_mean(weights, tags)}"
+        )
+    return weights
+
+
+def _is_path(weights: str | Path) -> bool:
+    """Return whether `weights` means a file; tags have neither slashes nor these suffixes."""
+    return isinstance(weights, Path) or bool(
+        Path(weights).suffix.lower() in SUFFIXES or re.search(r"[/\\]", weights)
+    )
+
+
+def _seeded(build: Callable[[], nn.Module]) -> nn.Module:
+    """Return what `build` gives when it draws from a fixed seed; the global state is kept."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: that would reseed the accelerators too.
+        torch.default_generator.manual_seed(RANDOM_SEED)
+        return build()
+
+
+def _offline_advice() -> str:
+    """Return what to do when no hub is reached."""
+    ready = [entry.name for entry in list_backbones() if entry.ready_offline]
+    shown = ", ".join(ready[:OFFLINE_NAMES_SHOWN])
+    choices = f"choose a backbone that is ready offline ({shown})" if ready else "use weights=None"
+    return f"Check the connection and try again, give a weights file, or {choices}."
+
+
+def _does_not_fit(path: Path, name: str, difference: str) -> str:
+    return (
+        f"The weights in '{path.name}' must be those of {name}; tensors differ: {difference}. "
+        "Choose the backbone that the file was saved from."
+    )
