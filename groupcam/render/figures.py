@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from groupcam.errors import GroupCamError
+from groupcam.images import downscale
 from groupcam.render.heatmap import masked_tile
 
 # Blue and orange of Okabe and Ito's palette (2008): told apart with any kind of colour vision.
@@ -22,6 +23,7 @@ _QUIET_COLOR = "#767676"  # 4.5 : 1 on white
 _DPI = 150
 _TILE_IN = 1.35
 _CAPTION_IN = 0.27
+_TALLEST = 2.0  # height / width of the room that a picture gets at most
 
 
 def masks_sheet(
@@ -51,7 +53,9 @@ def masks_sheet(
         raise GroupCamError(f"columns must be at least 1; got {columns}.")
     columns = min(columns, len(masks))
     rows = -(-len(masks) // columns)
-    tile_height = _TILE_IN * rgb.shape[0] / rgb.shape[1]
+    tile_rgb = downscale(rgb, 2 * round(_TILE_IN * _DPI))
+    # A very tall picture becomes narrow instead of making the sheet endless.
+    tile_height = _TILE_IN * min(rgb.shape[0] / rgb.shape[1], _TALLEST)
     figure = _figure(columns * (_TILE_IN + 0.06), rows * (tile_height + _CAPTION_IN))
     grid = figure.subplots(rows, columns, squeeze=False)
     gap = {"wspace": 0.05, "hspace": _CAPTION_IN / tile_height}
@@ -61,7 +65,7 @@ def masks_sheet(
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, group in zip(grid.flat, groups_by_weight(weights), strict=False):
-        axes.imshow(masked_tile(rgb, masks[group]), aspect="auto")
+        _show(axes, masked_tile(tile_rgb, masks[group]))
         is_dead = not weights[group] > 0
         axes.set_title(
             mask_caption(group, float(weights[group]), is_empty=not masks[group].any()),
@@ -78,7 +82,7 @@ def groups_by_weight(weights: npt.NDArray[Any]) -> list[int]:
 
 
 def mask_caption(group: int, weight: float, *, is_empty: bool = False) -> str:
-    """Return the words under a group's tile, for example "Group 7 · 0.412".
+    """Return the words above a group's tile, for example "Group 7 · 0.412".
 
     Args:
         group: index of the group; people read it counted from 1.
@@ -132,21 +136,26 @@ def curves_figure(
             color=color,
             linewidth=2,
             linestyle=line_style,
-            label=f"{name}: AUC {auc:.3f} ({direction})",
+            label=f"{name}: AUC {auc:.3f}, {direction}",
         )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("fraction of pixels changed")
-    axes.set_ylabel(f"probability of {_shortened(class_label, 28)}")
+    axes.set_ylabel(f"probability of {_shortened(class_label, 28)}", parse_math=False)
     axes.grid(color="#E4E4E4", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     # Above the axes: nowhere inside is sure to be free of curves.
     axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.01, 1.0), frameon=False, ncols=2, fontsize=8.5,
-        handlelength=2.2, columnspacing=1.4, borderaxespad=0.3,
-    )  # fmt: skip
-    figure.subplots_adjust(left=0.115, right=0.975, bottom=0.145, top=0.9)
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        frameon=False,
+        fontsize=9,
+        handlelength=2.4,
+        labelspacing=0.25,
+        borderaxespad=0.2,
+    )
+    figure.subplots_adjust(left=0.115, right=0.965, bottom=0.14, top=0.855)
     return figure
 
 
@@ -168,7 +177,7 @@ def explanation_figure(
     lines = _wrapped(caption)
     width = 7.2
     side = (width - 0.3) / 2
-    height = side * rgb.shape[0] / rgb.shape[1]
+    height = side * min(rgb.shape[0] / rgb.shape[1], _TALLEST)
     caption_height = 0.16 + 0.19 * len(lines)
     figure = _figure(width, height + caption_height + 0.1)
     figure_height = figure.get_figheight()
@@ -176,7 +185,7 @@ def explanation_figure(
         left = (0.1 + column * (side + 0.1)) / width
         bottom = caption_height / figure_height
         axes = figure.add_axes((left, bottom, side / width, height / figure_height))
-        _show(axes, pixels)
+        _show(axes, downscale(pixels, 2 * round(side * _DPI)))
     figure.text(
         0.1 / width, (caption_height - 0.1) / figure_height, "\n".join(lines),
         fontsize=9.5, color=_TEXT_COLOR, va="top", parse_math=False,
@@ -195,15 +204,14 @@ def _figure(width_in: float, height_in: float) -> Figure:
 
 
 def _show(axes: Axes, pixels: npt.NDArray[np.uint8]) -> None:
-    """Fill the axes with a picture."""
-    axes.imshow(pixels, aspect="auto")
+    """Show a picture as large as the axes allow."""
+    axes.imshow(pixels)
     axes.set_axis_off()
 
 
 def _shortened(text: str, limit: int) -> str:
-    """Return the text cut to `limit` characters, with "$" escaped: it would start a formula."""
-    cut = text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
-    return cut.replace("$", r"\$")
+    """Return the text cut to `limit` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
 def _wrapped(caption: str, width: int = 100) -> list[str]:

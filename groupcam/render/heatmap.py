@@ -17,18 +17,21 @@ except ImportError as error:
         "the system package libgl1 (apt-get install libgl1)."
     ) from error
 
-# Names of matplotlib's maps. "jet" is the habit of the field; see DEFAULT_COLOR_MAP.
-COLOR_MAPS: tuple[str, ...] = ("turbo", "jet", "inferno", "magma", "viridis", "cividis")
-# Seen on pictures: keeps jet's contrast on an overlay without its false edges, and its ends differ
-# in lightness from its middle, unlike inferno and magma, whose black veils what is not salient.
-DEFAULT_COLOR_MAP = "turbo"
+# Names of matplotlib's maps; "jet" is the habit of the field.
+COLOR_MAPS: tuple[str, ...] = ("inferno", "magma", "viridis", "cividis", "turbo", "jet")
+# Chosen by looking at overlays: lightness rises all the way, so what is salient glows, the rest
+# steps back, and no colour vision is needed. The hottest colour of turbo and jet is a dark red,
+# which dims the very spot it marks.
+DEFAULT_COLOR_MAP = "inferno"
 DEFAULT_OPACITY = 0.5
 
 # Room for rounding when a map was resized or averaged; nothing visible (1/255 = 0.004).
 _RANGE_TOLERANCE = 1e-4
 # What the network did not see, and what a mask hides: grey and darkened, yet recognisable.
-_UNSEEN_BRIGHTNESS = 0.55
+_UNSEEN_BRIGHTNESS = 0.45
 _HIDDEN_BRIGHTNESS = 0.30
+_LINE_GREY = 190
+_PX_PER_LINE_PX = 400  # a line of 1 px for every 400 px of the picture's longer side
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -66,7 +69,7 @@ def overlay(
         color_map: one of COLOR_MAPS.
         opacity: share of the heatmap, in [0, 1].
         box: (top, left, bottom, right) in pixels: the part of the picture that the network saw.
-            The rest is shown grey and darker. None: the whole picture.
+            The rest is shown grey and darker, with a thin line between. None: the whole picture.
 
     Raises:
         GroupCamError: a value outside its range, a wrong shape, or a box outside the picture.
@@ -84,6 +87,9 @@ def overlay(
     if seen.shape == rgb.shape:
         return np.asarray(blended, dtype=np.uint8)
     picture = _greyed(rgb, _UNSEEN_BRIGHTNESS)
+    # On a grey picture only a line tells the unseen from the cold; it covers nothing that is seen.
+    line = max(1, round(max(rgb.shape) / _PX_PER_LINE_PX))
+    picture[max(0, top - line) : bottom + line, max(0, left - line) : right + line] = _LINE_GREY
     picture[top:bottom, left:right] = blended
     return picture
 
