@@ -25,7 +25,7 @@ class BundledWeights:
     sha256: str
 
     def path(self) -> Path | None:
-        """Return the weights file, or None if the package is not installed; runs no package code."""
+        """Return the weights file, None if it is not installed; runs none of the package's code."""
         try:
             files = importlib.metadata.files(self.package)
         except importlib.metadata.PackageNotFoundError:

@@ -165,10 +165,10 @@ def _download_failed(host: str, error: Exception) -> str:
     return f"The weights could not be downloaded from {host} ({reason.rstrip('.')})."
 
 
-def _reporting_bar(description: str, progress: Progress | None) -> type[tqdm]:
+def _reporting_bar(description: str, progress: Progress | None) -> type["tqdm[Any]"]:
     """Return a tqdm class that draws nothing and hands its counts to `progress`."""
 
-    class ReportingBar(tqdm):
+    class ReportingBar(tqdm):  # type: ignore[type-arg]  # tqdm is generic in its stubs only
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             kwargs.update(file=io.StringIO(), disable=False)

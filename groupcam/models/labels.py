@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from timm.data import ImageNetInfo, infer_imagenet_subset
+from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
 
 def numbered_names(classes: int) -> tuple[str, ...]:
@@ -36,9 +36,11 @@ def imagenet_names(classes: int) -> tuple[str, ...] | None:
     if subset is None:
         return None
     info = ImageNetInfo(subset)
-    lemmas = info.label_descriptions()  # "Cardigan, Cardigan Welsh corgi"
+    synsets: list[str] = info.label_names()
+    # "Cardigan, Cardigan Welsh corgi"
+    lemmas = [info.label_name_to_description(synset) for synset in synsets]
     short = [lemma.split(",")[0].strip() for lemma in lemmas]
-    exact = [f"{name} ({synset})" for name, synset in zip(short, info.label_names(), strict=True)]
+    exact = [f"{name} ({synset})" for name, synset in zip(short, synsets, strict=True)]
     return unique_names(short, lemmas, exact)
 
 

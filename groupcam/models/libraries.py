@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import timm
-import timm.data
 import timm.models
 import torchvision
+from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
 from groupcam.models.hub import HubFile, UrlFile, WeightsFile
@@ -75,7 +75,7 @@ class TimmLibrary:
             if self._config(architecture, tag).num_classes:
                 tags[architecture].append(tag)
         for architecture, names in tags.items():
-            default = timm.models.get_pretrained_cfg(architecture).tag or ""
+            default = self._config(architecture, None).tag or ""
             names.sort(key=lambda tag: tag != default)
         return {architecture: tuple(names) for architecture, names in tags.items()}
 
@@ -110,7 +110,8 @@ class TimmLibrary:
             num_classes=classes,
         )
         # timm keeps the loaded tensors in the configuration; they would double the memory.
-        network.pretrained_cfg["state_dict"] = None  # type: ignore[index, operator]
+        configuration: Any = network.pretrained_cfg
+        configuration["state_dict"] = None
         return network
 
     def build_official(
@@ -122,7 +123,7 @@ class TimmLibrary:
     def preprocessing(self, architecture: str, tag: str | None) -> Preprocessing:
         """Return the evaluation transform of timm's configuration for the tag."""
         config = self._config(architecture, tag).to_dict()
-        return preprocessing_from_timm(timm.data.resolve_data_config(pretrained_cfg=config))
+        return preprocessing_from_timm(resolve_data_config(pretrained_cfg=config))
 
     def class_names(self, architecture: str, tag: str | None, classes: int) -> tuple[str, ...]:
         """Return the weights' own labels, else ImageNet's by the number of classes."""
@@ -166,7 +167,7 @@ class TorchvisionLibrary:
         with warnings.catch_warnings():
             # Two old architectures announce a future change of their random initialisation.
             warnings.simplefilter("ignore", FutureWarning)
-            network = torchvision.models.get_model(
+            network: nn.Module = torchvision.models.get_model(
                 architecture, weights=None, num_classes=classes or IMAGENET_CLASSES
             )
         if state_dict is not None:
@@ -186,7 +187,10 @@ class TorchvisionLibrary:
         the file must have been read that way before: `state_dict` is the proof.
         """
         weights = self._weights(architecture, tag)
-        return torchvision.models.get_model(architecture, weights=weights, progress=False)
+        network: nn.Module = torchvision.models.get_model(
+            architecture, weights=weights, progress=False
+        )
+        return network
 
     def preprocessing(self, architecture: str, tag: str | None) -> Preprocessing:
         """Return the transform of the weights."""

@@ -93,17 +93,14 @@ class Preprocessing:
         if picture.size != (place.width, place.height):
             picture = picture.resize((place.width, place.height), resample)
 
-        if place.top < 0 or place.left < 0:
+        # Along an axis shorter than the input there is nothing to crop, only a border to add.
+        top, left = max(place.top, 0), max(place.left, 0)
+        bottom, right = min(top + height, place.height), min(left + width, place.width)
+        picture = picture.crop((left, top, right, bottom))
+        if picture.size != (width, height):
             canvas = Image.new("RGB", (width, height), self._border_colour())
-            # Along an axis that is longer than the input, the crop comes before the paste.
-            top, left = max(place.top, 0), max(place.left, 0)
-            picture = picture.crop(
-                (left, top, min(left + width, place.width), min(top + height, place.height))
-            )
             canvas.paste(picture, (max(-place.left, 0), max(-place.top, 0)))
             picture = canvas
-        else:
-            picture = picture.crop((place.left, place.top, place.left + width, place.top + height))
 
         values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
         mean, std = self._channel_statistics(values)

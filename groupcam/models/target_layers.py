@@ -1,8 +1,8 @@
 """Which layers of a network can be explained: found by running it once, not by its name.
 
-One probe (a forward pass over three versions of a made-up picture, one backward pass) tells of
-every named module whether its output is a spatial map, how that map is laid out, and whether the
-class depends on it.
+One probe (a forward pass over three versions of a made-up picture, then one forward and backward
+pass of the first) tells of every named module whether its output is a spatial map, how that map
+is laid out, and whether the class depends on it.
 
 Layout is decided from data. The three pictures are the same but for the top band of the second
 and the left band of the third. Along a map's vertical axis the change caused by the top band lies
@@ -13,7 +13,7 @@ whose shapes can look like maps, are not mistaken for ones.
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +35,7 @@ BAND_FRACTION = 4  # the changed band is a quarter of the picture
 # Shift between the centres of the two changes, in lengths of the axis, below which the data do
 # not tell an axis; measured on the families in tests/models/test_target_layers.py.
 CLEAR_SHIFT = 0.02
+LAYOUT_OF_AXES: dict[tuple[int, int], Layout] = {(1, 2): "NCHW", (0, 1): "NHWC"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def target_layers(backbone: Backbone) -> list[TargetLayer]:
     down to the deepest at which at most 60 layers are listed. Every other named module that
     gives a map can still be named to `resolve_target_layer`.
 
-    Costs one forward pass of three pictures and one backward pass, the first time.
+    Costs four forward passes and one backward pass of one picture, the first time.
     """
     return list(_probed(backbone).listed)
 
@@ -149,7 +150,6 @@ class _Record:
     edge: GradientEdge | None
     weighted_before: int  # weighted leaves that ran up to the end of this module
     reason: str | None = None
-    aliases: list[str] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -161,9 +161,8 @@ class _Record:
         """Return how many times larger the grid is on entry, along the worse axis."""
         if len(self.input_shape) != 3:
             return 1.0
-        spatial = slice(1, 3) if self.layout == "NCHW" else slice(0, 2)
-        sizes = zip(self.input_shape[spatial], self.output_shape[spatial], strict=True)
-        return max(before / after for before, after in sizes)
+        axes = (1, 2) if self.layout == "NCHW" else (0, 1)
+        return max(self.input_shape[axis] / self.output_shape[axis] for axis in axes)
 
 
 _PROBED: "weakref.WeakKeyDictionary[Backbone, _Probed]" = weakref.WeakKeyDictionary()
@@ -173,12 +172,38 @@ def _probed(backbone: Backbone) -> _Probed:
     """Return the probe's findings, from the cache after the first time."""
     with backbone.lock:
         if backbone not in _PROBED:
-            _PROBED[backbone] = _summarise(backbone, *_run_probe(backbone))
+            _PROBED[backbone] = _summarise(backbone, _run_probe(backbone))
         return _PROBED[backbone]
 
 
-def _run_probe(backbone: Backbone) -> tuple[list[_Record], Counter[str]]:
-    """Return a record per module output (first call of each), and how often each module ran."""
+def _run_probe(backbone: Backbone) -> list[_Record]:
+    """Return a record per module output, in execution order."""
+    plain, top, left = _probe_pictures(backbone)
+    with backbone.frozen(), torch.inference_mode(False):
+        layouts = _probe_layouts(backbone, torch.stack((plain, top, left)))
+        return _probe_gradients(backbone, plain.unsqueeze(0), layouts)
+
+
+def _probe_layouts(backbone: Backbone, pictures: Tensor) -> dict[str, Layout]:
+    """Return the layout of each module's output that is a spatial map."""
+    layouts: dict[str, Layout] = {}
+    input_size = backbone.preprocessing.input_size
+
+    def look_at(name: str, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
+        if name not in layouts and isinstance(output, Tensor):
+            layout = _layout_of(output, input_size)
+            if layout is not None:
+                layouts[name] = layout
+
+    with torch.no_grad(), _output_hooks(backbone.network, look_at):
+        backbone.logits(pictures)
+    return layouts
+
+
+def _probe_gradients(
+    backbone: Backbone, picture: Tensor, layouts: dict[str, Layout]
+) -> list[_Record]:
+    """Return a record of each module's first output, with the reason why it cannot be used."""
     records: dict[str, _Record] = {}
     calls: Counter[str] = Counter()
     weighted_leaves = 0
@@ -189,44 +214,41 @@ def _run_probe(backbone: Backbone) -> tuple[list[_Record], Counter[str]]:
         leaf = next(module.children(), None) is None
         weighted = any(parameter.ndim >= 2 for parameter in module.parameters())
         weighted_leaves += leaf and weighted
-        if calls[name] > 1 or not isinstance(output, Tensor):
+        if calls[name] > 1:
             return
+        tensor = output if isinstance(output, Tensor) else None
         first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
         records[name] = _Record(
             name=name,
             leaf=leaf,
             weighted=weighted,
-            output_shape=tuple(output.shape[1:]),
+            output_shape=() if tensor is None else tuple(tensor.shape[1:]),
             input_shape=() if first is None else tuple(first.shape[1:]),
-            layout=_layout_of(output.detach(), backbone.preprocessing.input_size),
-            edge=get_gradient_edge(output) if output.requires_grad else None,
+            layout=layouts.get(name),
+            edge=None if tensor is None or not tensor.requires_grad else get_gradient_edge(tensor),
             weighted_before=weighted_leaves,
         )
 
-    with (
-        backbone.frozen(),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        _output_hooks(backbone.network, remember),
-    ):
-        logits = backbone.logits(_probe_pictures(backbone).requires_grad_(True))
-        found = list(records.values())
-        edges = [record.edge for record in found if record.edge is not None and record.layout]
-        top = logits[0].max()
-        if edges and top.requires_grad:
-            gradients = iter(torch.autograd.grad(top, edges, allow_unused=True))
-            for record in found:
-                if record.edge is not None and record.layout:
-                    record.reason = _gradient_problem(next(gradients))
-    for record in found:
-        if record.edge is None or not top.requires_grad:
-            record.reason = _NO_GRADIENT
+    with torch.enable_grad(), _output_hooks(backbone.network, remember):
+        top_logit = backbone.logits(picture.requires_grad_(True)).max()
+    maps = [record for record in records.values() if record.layout is not None]
+    reached = [record for record in maps if record.edge is not None]
+    gradients: Sequence[Tensor | None] = [None] * len(reached)
+    if reached and top_logit.requires_grad:
+        edges = [record.edge for record in reached if record.edge is not None]
+        gradients = torch.autograd.grad(top_logit, edges, allow_unused=True)
+    problems = {
+        record.name: _gradient_problem(gradient)
+        for record, gradient in zip(reached, gradients, strict=True)
+    }
+    for record in maps:
+        record.reason = problems.get(record.name, _NO_GRADIENT)
         if calls[record.name] > 1:
             record.reason = (
                 f"runs {calls[record.name]} times in one forward pass, so which of its outputs "
                 "is meant is not clear"
             )
-    return found, calls
+    return list(records.values())
 
 
 _NO_GRADIENT = "is not connected to the class by a gradient"
@@ -295,7 +317,7 @@ def _layout_of(output: Tensor, input_size: tuple[int, int]) -> Layout | None:
     if min(output.shape[1:][vertical], output.shape[1:][horizontal]) < 2:
         return None
     if shifts[vertical] > CLEAR_SHIFT and shifts[horizontal] < -CLEAR_SHIFT:
-        return {(1, 2): "NCHW", (0, 1): "NHWC"}.get((vertical, horizontal))  # type: ignore
+        return LAYOUT_OF_AXES.get((vertical, horizontal))
     return _layout_from_shape(tuple(output.shape[1:]), input_size)
 
 
@@ -312,10 +334,10 @@ def _layout_from_shape(shape: tuple[int, ...], input_size: tuple[int, int]) -> L
     return "NCHW" if channels_first else "NHWC"
 
 
-def _summarise(backbone: Backbone, records: list[_Record], calls: Counter[str]) -> _Probed:
+def _summarise(backbone: Backbone, records: list[_Record]) -> _Probed:
     """Return the layers, the listing and the default from the probe's records."""
     maps = [record for record in records if record.layout is not None]
-    chosen = _one_name_per_tensor(maps)
+    chosen = _without_parts(_one_name_per_tensor(maps), maps)
     default = _choose_default(chosen, maps, sum(_is_weighted_leaf(r) for r in records))
 
     layers = {
@@ -333,12 +355,12 @@ def _summarise(backbone: Backbone, records: list[_Record], calls: Counter[str]) 
     shapes = {record.name: (1, *record.output_shape) for record in records}
     for name, _ in backbone.network.named_modules():
         if name and name not in layers:
-            if name in shapes:
-                others[name] = f"gives {shapes[name]}, not a 2-D map"
-            elif calls[name]:
-                others[name] = "gives no single tensor"
-            else:
+            if name not in shapes:
                 others[name] = "is not used in a forward pass"
+            elif len(shapes[name]) == 1:
+                others[name] = "gives no tensor"
+            else:
+                others[name] = f"gives {shapes[name]}, not a 2-D map"
     return _Probed(
         layers=layers,
         listed=_listing([layers[record.name] for record in chosen]),
@@ -369,6 +391,12 @@ def _one_name_per_tensor(maps: list[_Record]) -> list[_Record]:
                 best = other
         chosen.append(best)
     return chosen
+
+
+def _without_parts(chosen: list[_Record], maps: list[_Record]) -> list[_Record]:
+    """Return the records that are no parts of a module without weights, such as a norm's."""
+    whole = {record.name for record in maps if not record.leaf and not record.weighted}
+    return [record for record in chosen if record.name.rpartition(".")[0] not in whole]
 
 
 def _choose_default(
