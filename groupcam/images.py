@@ -72,8 +72,8 @@ def open_picture(
     and of an animation or a multi-page file the first picture is taken.
 
     Args:
-        source: path, content of a file, PIL picture (its current frame is used, it is not
-            changed), or uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+        source: path, content of a file, PIL picture (its current frame is used), or uint8 array
+            (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
     Raises:
         GroupCamError: not a picture, damaged, or outside the limits of this module.
@@ -133,8 +133,9 @@ def _read(path: str | Path) -> bytes:
             raise GroupCamError(
                 f"A picture must be an existing file; there is no file {shown}. Check the path."
             )
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        if Path(path).stat().st_size > MAX_FILE_BYTES:
+            raise GroupCamError(_too_many_bytes(shown))
+        content = Path(path).read_bytes()
     except GroupCamError:
         raise
     except (OSError, ValueError):  # no permission, name too long, NUL in the name, disk error
@@ -145,15 +146,20 @@ def _read(path: str | Path) -> bytes:
     return content
 
 
+def _too_many_bytes(shown: str) -> str:
+    """Return the message for a file above MAX_FILE_BYTES."""
+    return (
+        f"A picture file must have at most {MAX_FILE_BYTES // 1024**2} MB; {shown} has more. "
+        "Save it smaller."
+    )
+
+
 def _from_bytes(content: bytes, shown: str) -> Picture:
     """Return the picture encoded in `content`; `shown` names it in messages."""
     if not content:
         raise GroupCamError(f"A picture file must not be empty; {shown} is. Choose another file.")
     if len(content) > MAX_FILE_BYTES:
-        raise GroupCamError(
-            f"A picture file must have at most {MAX_FILE_BYTES // 1024**2} MB; {shown} has more. "
-            "Save it smaller."
-        )
+        raise GroupCamError(_too_many_bytes(shown))
     if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
         raise GroupCamError(
             f"A picture must be a {_FORMATS_IN_WORDS} file; {shown} is a HEIC photo. "
