@@ -23,7 +23,8 @@ MIN_SIDE_PX = 8
 MAX_ASPECT = 20
 
 # Raster formats only: PIL also knows EPS (runs Ghostscript) and others that no camera writes.
-# A phone's multi-picture JPEG (MPO) is opened through JPEG.
+# A phone's multi-picture JPEG (MPO) is opened through JPEG. Compressed TIFF is refused below: it is
+# decoded by libtiff, where most memory errors of PIL before 13 lie (its notes on 13.0.0, Security).
 _PIL_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 _FORMATS_IN_WORDS = "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF"
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -38,6 +39,10 @@ _TRANSPOSE_OF_ORIENTATION = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+_EXIF_HEADER = b"Exif\0\0"
+# PIL before 13 copies all metadata once for each repeated header (CVE-2026-96643): minutes for a
+# few MB. Cameras write one header, or a few when the metadata is long.
+_MAX_EXIF_HEADERS = 64
 _UINT16_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _RGB_MODES = ("1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "HSV")
 _ALPHA_MODES = ("LA", "PA", "La", "RGBA", "RGBa")
@@ -165,6 +170,11 @@ def _from_bytes(content: bytes, shown: str) -> Picture:
             f"A picture must be a {_FORMATS_IN_WORDS} file; {shown} is a HEIC photo. "
             "Save or share it as JPEG."
         )
+    if content.count(_EXIF_HEADER) > _MAX_EXIF_HEADERS:
+        raise GroupCamError(
+            f"A picture must have ordinary metadata; {shown} repeats its EXIF header over and "
+            "over. Save it again without metadata."
+        )
     try:
         with _DECODING, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's remarks on odd metadata
@@ -181,6 +191,10 @@ def _from_bytes(content: bytes, shown: str) -> Picture:
             "damaged. Save it as JPEG or PNG."
         ) from error
     with image:
+        if image.format == "TIFF" and image.info.get("compression") != "raw":
+            raise GroupCamError(
+                f"A TIFF file must be uncompressed; {shown} is compressed. Save it as PNG."
+            )
         return _from_pil(image, shown)
 
 

@@ -509,6 +509,24 @@ class TestBadFiles:
 
         assert "damaged" in message_of(bytes(content))
 
+    @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+    def test_compressed_tiff_is_refused(self, tmp_path: Path, compression: str) -> None:
+        path = tmp_path / "scan.tif"
+        Image.fromarray(quadrants()).save(path, compression=compression)
+
+        with pytest.raises(GroupCamError, match=r"must be uncompressed; 'scan\.tif' is compressed"):
+            open_picture(path)
+        # Who opens a file of their own with PIL trusts it.
+        with Image.open(path) as image:
+            assert open_picture(image).rgb.shape == (24, 32, 3)
+
+    def test_repeated_exif_headers_are_refused_quickly(self) -> None:
+        content = encode(Image.fromarray(quadrants()), "JPEG")
+        headers = b"Exif\0\0" * 10_000
+        segment = b"\xff\xe1" + struct.pack(">H", len(headers) + 2) + headers
+
+        assert "repeats its EXIF header" in message_of(content[:2] + segment * 20 + content[2:])
+
     def test_compressed_text_bomb_in_a_png(self) -> None:
         content = encode(Image.fromarray(quadrants()), "PNG")
         bomb = b"Comment\0\0" + zlib.compress(bytes(8 * 1024 * 1024), 9)
