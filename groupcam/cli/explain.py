@@ -1,0 +1,307 @@
+"""`explain`: one picture becomes a folder with its map, group masks, curves and numbers.
+
+Options have the names, ranges and defaults of the API: they are read from GroupCamConfig and from
+the registries of presets, views and colour maps.
+"""
+
+import argparse
+import dataclasses
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import timm
+import torch
+import torchvision
+
+import groupcam
+from groupcam.cli.bars import download_bars, run_with_bar
+from groupcam.cli.result_folder import result_folder, write_curves, write_manifest, write_maps
+from groupcam.images import Picture, open_picture
+from groupcam.metrics import Curves, curve_steps
+from groupcam.models import Backbone, View, load_backbone
+from groupcam.models.checkpoints import sha256_of
+from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
+from groupcam.saliency import CHOICES, PRESETS, Explanation, GroupCamConfig, explain_steps
+
+DEFAULT_BACKBONE = "timm/tf_efficientnet_lite0"  # its weights come in a package: ready offline
+TOP_CLASSES = 5
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `explain`."""
+    parser.add_argument("image", metavar="IMAGE", help="picture file")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="folder for the result"
+    )
+    _add_network_options(parser.add_argument_group("network"))
+
+    settings = parser.add_argument_group("Group-CAM")
+    settings.add_argument(
+        "--preset",
+        choices=("default", *PRESETS),
+        default="default",
+        help="settings to start from; options given below take their places (default: default)",
+    )
+    _add_config_options(settings)
+
+    result = parser.add_argument_group("result")
+    result.add_argument(
+        "--color-map",
+        choices=COLOR_MAPS,
+        default=DEFAULT_COLOR_MAP,
+        help="colours of the overlay (default: %(default)s)",
+    )
+    result.add_argument(
+        "--opacity",
+        metavar="N",
+        type=_opacity,
+        default=DEFAULT_OPACITY,
+        help="share of the heatmap in the overlay, 0 to 1 (default: %(default)s)",
+    )
+    result.add_argument(
+        "--no-curves", action="store_true", help="leave out the insertion and deletion curves"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Explain the picture, write the folder and print the main numbers."""
+    config = config_of(args)
+    picture = open_picture(args.image)
+    with result_folder(args.out) as folder:
+        started = time.perf_counter()
+        backbone = _load(args)
+        loaded = time.perf_counter()
+        explanation, curves = _compute(args, backbone, picture, config)
+        elapsed_s = {"loading": loaded - started, "computing": time.perf_counter() - loaded}
+
+        box = backbone.preprocessing.box(picture.rgb.shape[:2], args.view)
+        write_maps(
+            folder, picture.rgb, box, explanation, color_map=args.color_map, opacity=args.opacity
+        )
+        if curves is not None:
+            write_curves(folder, curves, explanation.class_label)
+        manifest = {
+            "versions": _versions(),
+            "picture": _picture_facts(args, picture, box),
+            "network": _network_facts(args, backbone),
+            **_explanation_facts(backbone, explanation),
+            "curves": None if curves is None else _curves_facts(curves),
+            "elapsed_s": elapsed_s,
+        }
+        write_manifest(folder, manifest)
+    _print_summary(args.out, picture, explanation, curves)
+
+
+def config_of(args: argparse.Namespace) -> GroupCamConfig:
+    """Return the preset's settings with the given options in their places."""
+    preset = GroupCamConfig() if args.preset == "default" else PRESETS[args.preset]
+    names = {field.name for field in dataclasses.fields(GroupCamConfig)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    return dataclasses.replace(preset, **given)
+
+
+def _add_network_options(group: Any) -> None:
+    """Add what chooses the network, the layer and the class."""
+    group.add_argument(
+        "--backbone",
+        metavar="NAME",
+        default=DEFAULT_BACKBONE,
+        help="see 'python -m groupcam backbones' (default: %(default)s)",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="TAG|PATH",
+        default="default",
+        help="weight tag, checkpoint file, or none for random weights (default: %(default)s)",
+    )
+    group.add_argument(
+        "--device", default="cpu", help="for example cuda or mps (default: %(default)s)"
+    )
+    group.add_argument(
+        "--target-layer",
+        metavar="NAME",
+        help="see 'python -m groupcam layers' (default: the backbone's own)",
+    )
+    group.add_argument(
+        "--class",
+        dest="class_",
+        metavar="NAME|INDEX",
+        help="class to explain (default: the most probable)",
+    )
+    group.add_argument(
+        "--view",
+        choices=get_args(View),
+        default="crop",
+        help="the model's own crop, or the whole picture stretched (default: %(default)s)",
+    )
+
+
+def _add_config_options(group: Any) -> None:
+    """Add one option for every setting. One that is not given leaves no trace in the namespace.
+
+    Ranges are checked by GroupCamConfig.
+    """
+    for field in dataclasses.fields(GroupCamConfig):
+        choices = CHOICES.get(field.name)
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            choices=choices,
+            type=str if choices else _number_type(field.type),
+            metavar=None if choices else "N",
+            default=argparse.SUPPRESS,
+            help=f"{field.metadata['help']} ({_range_words(field)}default: {field.default})",
+        )
+
+
+def _range_words(field: "dataclasses.Field[Any]") -> str:
+    """Return the setting's range as the help shows it, or nothing for one that has none."""
+    minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
+    if minimum is None:
+        return ""
+    return f"from {minimum}, " if maximum is None else f"{minimum} to {maximum}, "
+
+
+def _number_type(annotation: Any) -> Callable[[str], int | float | None]:
+    """Return what turns an option's text into the value of a numeric setting."""
+    if annotation is int:
+        return int
+    return _number_or_none if type(None) in get_args(annotation) else float
+
+
+def _number_or_none(text: str) -> float | None:
+    """Return the number, or None for the word "none"."""
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or none; got '{text}'") from None
+
+
+def _opacity(text: str) -> float:
+    """Return a number in [0, 1], checked before the network runs."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1; got '{text}'")
+    return value
+
+
+def _load(args: argparse.Namespace) -> Backbone:
+    """Return the backbone that the options name."""
+    weights = None if args.weights == "none" else args.weights
+    with download_bars() as progress:
+        return load_backbone(args.backbone, weights, args.device, progress)
+
+
+def _compute(
+    args: argparse.Namespace, backbone: Backbone, picture: Picture, config: GroupCamConfig
+) -> tuple[Explanation, Curves | None]:
+    """Return the explanation and, unless they are left out, its curves."""
+    inputs = backbone.preprocess(picture.rgb, args.view)
+    classes = None
+    if args.class_ is not None:
+        classes = torch.tensor([backbone.class_index_of(args.class_)], device=inputs.device)
+    steps = explain_steps(backbone, inputs, config, args.target_layer, classes)
+    batch = run_with_bar("Explaining", steps, lambda step: (step.done, step.total))
+    if args.no_curves:
+        return batch[0], None
+    classes = batch.class_index.to(inputs.device)
+    points = curve_steps(backbone, inputs, batch.saliency_map, classes)
+    curves = run_with_bar("Curves", points, lambda step: (len(step.fractions), step.total))
+    return batch[0], curves[0]
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that the numbers depend on."""
+    return {
+        "groupcam": groupcam.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+    }
+
+
+def _picture_facts(
+    args: argparse.Namespace, picture: Picture, box: tuple[int, int, int, int]
+) -> dict[str, Any]:
+    """Return what picture it was and what part of it the network saw."""
+    return {
+        "file": Path(args.image).name,
+        "sha256": sha256_of(Path(args.image)),
+        "size": list(picture.rgb.shape[:2]),
+        "notes": list(picture.notes),
+        "view": args.view,
+        "seen_box": list(box),
+    }
+
+
+def _network_facts(args: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
+    """Return which network with which weights it was."""
+    return {
+        "backbone": backbone.name,
+        "weights": dataclasses.asdict(backbone.weights),
+        "input_size": list(backbone.preprocessing.input_size),
+        "device": args.device,
+    }
+
+
+def _explanation_facts(backbone: Backbone, explanation: Explanation) -> dict[str, Any]:
+    """Return settings and numbers of the explanation."""
+    probabilities = explanation.logits.softmax(dim=0)
+    top = probabilities.topk(min(TOP_CLASSES, len(probabilities)))
+    return {
+        "target_layer": explanation.target_layer,
+        "config": dataclasses.asdict(explanation.config),
+        "class": {
+            "index": explanation.class_index,
+            "label": explanation.class_label,
+            "probability": explanation.probability,
+        },
+        "top_classes": [
+            {"index": index, "label": backbone.class_names[index], "probability": probability}
+            for probability, index in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+        ],
+        "baseline_probability": explanation.baseline_probability,
+        "masked_probability": explanation.masked_probability.tolist(),
+        "group_weights": explanation.group_weights.tolist(),
+        "forward_passes": explanation.forward_passes,
+        "blank_reason": explanation.blank_reason,
+    }
+
+
+def _curves_facts(curves: Curves) -> dict[str, Any]:
+    """Return the numbers of the curves and how they were made; the points are in a file."""
+    return {
+        "insertion_auc": curves.insertion_auc,
+        "deletion_auc": curves.deletion_auc,
+        "protocol": dataclasses.asdict(curves.protocol),
+    }
+
+
+def _print_summary(
+    out: Path, picture: Picture, explanation: Explanation, curves: Curves | None
+) -> None:
+    """Print the main numbers for a person."""
+    print(
+        f"class      {explanation.class_label} ({explanation.class_index}), "
+        f"probability {explanation.probability:.1%}"
+    )
+    print(
+        f"layer      {explanation.target_layer}, {explanation.forward_passes} forward passes "
+        f"in {explanation.elapsed_s:.2f} s"
+    )
+    if curves is not None:
+        print(f"insertion  AUC {curves.insertion_auc:.3f} (higher is better)")
+        print(f"deletion   AUC {curves.deletion_auc:.3f} (lower is better)")
+    if explanation.blank_reason is not None:
+        print(f"blank map  {explanation.blank_reason}")
+    for note in picture.notes:
+        print(f"note       {note}")
+    print(f"result     {out}")
