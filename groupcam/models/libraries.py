@@ -167,7 +167,7 @@ class TorchvisionLibrary:
         with warnings.catch_warnings():
             # Two old architectures announce a future change of their random initialisation.
             warnings.simplefilter("ignore", FutureWarning)
-            network: nn.Module = torchvision.models.get_model(
+            network: Any = torchvision.models.get_model(
                 architecture, weights=None, num_classes=classes or IMAGENET_CLASSES
             )
         if state_dict is not None:
@@ -176,7 +176,8 @@ class TorchvisionLibrary:
                 # torchvision sets it with all weights of such architectures (inputs scaled as in
                 # TensorFlow), so weights in a file descend from ones that need it.
                 network.transform_input = True
-        return network
+        built: nn.Module = network
+        return built
 
     def build_official(
         self, architecture: str, tag: str, path: Path, state_dict: dict[str, Tensor]

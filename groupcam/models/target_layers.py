@@ -178,22 +178,21 @@ def _probed(backbone: Backbone) -> _Probed:
 
 def _run_probe(backbone: Backbone) -> list[_Record]:
     """Return a record per module output, in execution order."""
-    plain, top, left = _probe_pictures(backbone)
+    # Tensors made in a caller's inference mode could not carry gradients.
     with backbone.frozen(), torch.inference_mode(False):
+        plain, top, left = _probe_pictures(backbone)
         layouts = _probe_layouts(backbone, torch.stack((plain, top, left)))
         return _probe_gradients(backbone, plain.unsqueeze(0), layouts)
 
 
-def _probe_layouts(backbone: Backbone, pictures: Tensor) -> dict[str, Layout]:
-    """Return the layout of each module's output that is a spatial map."""
-    layouts: dict[str, Layout] = {}
+def _probe_layouts(backbone: Backbone, pictures: Tensor) -> dict[str, Layout | None]:
+    """Return the layout of each module's output, None where it is no spatial map."""
+    layouts: dict[str, Layout | None] = {}
     input_size = backbone.preprocessing.input_size
 
     def look_at(name: str, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
-        if name not in layouts and isinstance(output, Tensor):
-            layout = _layout_of(output, input_size)
-            if layout is not None:
-                layouts[name] = layout
+        if name not in layouts:  # the first call decides, as for the gradient
+            layouts[name] = _layout_of(output, input_size)
 
     with torch.no_grad(), _output_hooks(backbone.network, look_at):
         backbone.logits(pictures)
@@ -201,7 +200,7 @@ def _probe_layouts(backbone: Backbone, pictures: Tensor) -> dict[str, Layout]:
 
 
 def _probe_gradients(
-    backbone: Backbone, picture: Tensor, layouts: dict[str, Layout]
+    backbone: Backbone, picture: Tensor, layouts: dict[str, Layout | None]
 ) -> list[_Record]:
     """Return a record of each module's first output, with the reason why it cannot be used."""
     records: dict[str, _Record] = {}
@@ -300,9 +299,9 @@ def _probe_pictures(backbone: Backbone) -> Tensor:
     return ((pictures - mean.view(3, 1, 1)) / std.view(3, 1, 1)).to(backbone.device)
 
 
-def _layout_of(output: Tensor, input_size: tuple[int, int]) -> Layout | None:
+def _layout_of(output: object, input_size: tuple[int, int]) -> Layout | None:
     """Return how the probe's output (3, ., ., .) is laid out, or None if it is no spatial map."""
-    if output.ndim != 4 or output.shape[0] != 3 or not output.is_floating_point():
+    if not isinstance(output, Tensor) or output.ndim != 4 or output.shape[0] != 3:
         return None
     changes = (output[1:] - output[:1]).float().abs()  # (2, a, b, c): by the top, by the left
     shifts = []  # per axis: centre of the left band's change minus that of the top band's

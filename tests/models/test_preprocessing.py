@@ -178,12 +178,12 @@ def test_other_arrays_than_rgb_pictures_are_refused(rgb: np.ndarray) -> None:
 
 
 def test_unknown_view_is_refused(picture: np.ndarray) -> None:
-    with pytest.raises(GroupCamError, match="view must be one of .*'all'"):
+    with pytest.raises(GroupCamError, match=r"view must be one of .*'all'"):
         Preprocessing((4, 4))(picture, "all")  # type: ignore[arg-type]
 
 
 def test_networks_for_other_than_rgb_are_refused() -> None:
     config = {"input_size": (1, 28, 28)}
 
-    with pytest.raises(GroupCamError, match="must take RGB pictures .* it takes 1"):
+    with pytest.raises(GroupCamError, match=r"must take RGB pictures .* it takes 1"):
         preprocessing_from_timm(config)
