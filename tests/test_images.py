@@ -140,12 +140,12 @@ class TestModes:
 
     def test_16_bit_png_is_scaled_not_clipped(self) -> None:
         grey = np.zeros((8, 9), dtype=np.uint16)
-        grey[0, :4] = (128, 32768, 65535, 257 * 7)
+        grey[0, :5] = (128, 129, 32768, 65535, 257 * 7)
 
         picture = open_picture(encode(Image.fromarray(grey), "PNG"))
 
-        # 128 / 257 = 0.498, 32768 / 257 = 127.5 (rounded up), 65535 / 257 = 255
-        assert picture.rgb[0, :4, 1].tolist() == [0, 128, 255, 7]
+        # 128 / 257 = 0.498, 129 / 257 = 0.502, 32768 / 257 = 127.5 (rounded up), 65535 / 257 = 255
+        assert picture.rgb[0, :5, 1].tolist() == [0, 1, 128, 255, 7]
         assert picture.notes == ("16-bit grey picture: brought to 8 bit by dividing by 257.",)
 
     def test_16_bit_tiff_equals_16_bit_png(self) -> None:
