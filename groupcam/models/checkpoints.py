@@ -38,9 +38,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch.load's refusal of code and its parser's failure on garbage have the same type.
-        refused = "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
-        raise GroupCamError(_refused(path) if refused else _broken(path)) from error
+        # torch's reader refuses code and stumbles over garbage with one and the same type.
+        raise GroupCamError(_refused(path) if _is_pickle(path) else _broken(path)) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise GroupCamError(_broken(path)) from error
     return _named_tensors(content, path)
@@ -88,6 +87,12 @@ def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in named):
             named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
     return named
+
+
+def _is_pickle(path: Path) -> bool:
+    """Return whether a file begins as Python's pickles or torch's archives of them do."""
+    with path.open("rb") as file:
+        return file.read(2).startswith((b"\x80", b"PK"))
 
 
 def _refused(path: Path) -> str:

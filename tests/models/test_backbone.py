@@ -1,0 +1,214 @@
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from torch import Tensor, nn
+
+from groupcam.errors import GroupCamError
+from groupcam.models import Backbone, Preprocessing, load_backbone
+
+LITE_TOP_CLASSES = {"Egyptian cat", "tabby", "tiger cat"}
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("timm/tf_efficientnet_lite0", 224),
+        ("timm/tf_efficientnet_lite1", 240),
+        ("timm/tf_efficientnet_lite2", 260),
+    ],
+)
+def test_bundled_network_sees_the_cat(name: str, size: int) -> None:
+    backbone = load_backbone(name)
+
+    inputs = backbone.preprocess(skimage.data.chelsea())
+    probabilities = backbone.logits(inputs).softmax(1)[0]
+
+    assert inputs.shape == (1, 3, size, size)
+    assert probabilities.shape == (1000,)
+    best = probabilities.topk(3)
+    assert {backbone.class_names[index] for index in best.indices} == LITE_TOP_CLASSES
+    assert best.values.sum() > 0.8
+    assert backbone.weights.source == "bundled"
+    assert backbone.weights.sha256 is not None
+
+
+def test_loaded_network_is_ready_to_explain() -> None:
+    backbone = load_backbone("timm/tf_efficientnet_lite0")
+
+    assert not backbone.network.training
+    assert not any(parameter.requires_grad for parameter in backbone.network.parameters())
+    assert backbone.device == torch.device("cpu")
+    first = next(backbone.network.parameters())
+    assert first.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ["timm/test_resnet", "torchvision/squeezenet1_1"])
+def test_random_weights_are_the_same_each_time_and_leave_the_global_state(name: str) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = load_backbone(name, weights=None)
+    torch.manual_seed(2)
+    second = load_backbone(name, weights=None)
+
+    torch.manual_seed(1)
+    torch.testing.assert_close(torch.get_rng_state(), before)
+    torch.testing.assert_close(first.network.state_dict(), second.network.state_dict())
+    assert first.weights.source == "random"
+    assert len(first.class_names) == 1000
+
+
+def test_loading_does_not_advance_the_global_random_state() -> None:
+    before = torch.get_rng_state()
+
+    load_backbone("timm/test_resnet", weights=None)
+
+    torch.testing.assert_close(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["timm/test_resnet", "torchvision/squeezenet1_1"])
+def test_both_libraries_name_the_same_classes(name: str) -> None:
+    backbone = load_backbone(name, weights=None)
+
+    assert backbone.class_names[285] == "Egyptian cat"
+    assert len(set(backbone.class_names)) == 1000
+    assert backbone.class_index_of("egyptian CAT") == 285
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "", "meta"])
+def test_absent_device_is_refused(device: str) -> None:
+    with pytest.raises(GroupCamError, match=r"device must .*cpu"):
+        load_backbone("timm/test_resnet", weights=None, device=device)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_network_and_inputs_go_to_the_gpu(picture: np.ndarray) -> None:
+    backbone = load_backbone("timm/test_resnet", weights=None, device="cuda")
+
+    assert backbone.logits(backbone.preprocess(picture)).device.type == "cuda"
+
+
+def test_feature_extractor_without_pretrained_classifier_gets_a_random_one() -> None:
+    backbone = load_backbone("timm/vit_tiny_patch16_dinov3_qkvb", weights=None)
+
+    assert len(backbone.class_names) == 1000
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda logits: (logits, None),
+        lambda logits: [logits],
+        lambda logits: {"logits": logits, "aux": None},
+        lambda logits: {"out": logits},
+    ],
+    ids=["tuple", "list", "logits", "first value"],
+)
+def test_logits_are_found_in_wrapped_answers(wrap: Callable[[Tensor], object]) -> None:
+    class Wrapped(nn.Module):
+        def forward(self, inputs: Tensor) -> object:
+            return wrap(inputs.flatten(1)[:, :4])
+
+    backbone = Backbone.from_module(Wrapped(), Preprocessing((8, 8)))
+    inputs = torch.rand(2, 3, 8, 8)
+
+    torch.testing.assert_close(backbone.logits(inputs), inputs.flatten(1)[:, :4])
+    assert backbone.class_names == ("class 0", "class 1", "class 2", "class 3")
+
+
+@pytest.mark.parametrize(
+    ("network", "found"),
+    [
+        (nn.Conv2d(3, 4, 3), r"\(1, 4, 6, 6\)"),
+        (nn.Flatten(0), r"\(192,\)"),
+        (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (2, 96))), r"\(2, 96\)"),
+    ],
+    ids=["map", "flat", "batch"],
+)
+def test_networks_that_are_no_classifiers_are_refused(network: nn.Module, found: str) -> None:
+    with pytest.raises(GroupCamError, match=rf"must give logits \(N, K\).*got {found}"):
+        Backbone.from_module(network, Preprocessing((8, 8)))
+
+
+def test_class_names_must_match_the_logits() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    preprocessing = Preprocessing((8, 8))
+
+    named = Backbone.from_module(network, preprocessing, class_names=["a", "b", "c"])
+    assert named.class_names == ("a", "b", "c")
+    with pytest.raises(GroupCamError, match="got 2 names for 3 logits"):
+        Backbone.from_module(network, preprocessing, class_names=["a", "b"])
+    with pytest.raises(GroupCamError, match="got 2 names for 3 logits"):
+        Backbone("mine", network, preprocessing, ("a", "b")).logits(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(GroupCamError, match=r"must be unique.*got 3 names, 2 different"):
+        Backbone("mine", network, preprocessing, ("a", "b", "a"))
+
+
+def test_class_is_found_by_index_name_or_digits(blocks: Backbone) -> None:
+    assert blocks.class_index_of(3) == 3
+    assert blocks.class_index_of(np.int64(3)) == 3
+    assert blocks.class_index_of(" CLASS 3 ") == 3
+    assert blocks.class_index_of("3") == 3
+
+
+@pytest.mark.parametrize(
+    ("class_", "message"),
+    [
+        (5, "between 0 and 4 .*got 5"),
+        (-1, "between 0 and 4 .*got -1"),
+        ("12", "between 0 and 4 .*got 12"),
+        ("clas 2", "got 'clas 2'. Did you mean 'class 2'"),
+        ("", "one of the 5 of blocks; got ''"),
+    ],
+)
+def test_unknown_class_is_refused(blocks: Backbone, class_: int | str, message: str) -> None:
+    with pytest.raises(GroupCamError, match=message):
+        blocks.class_index_of(class_)
+
+
+@pytest.mark.parametrize("class_", [1.0, True, None])
+def test_class_of_another_type_is_refused(blocks: Backbone, class_: object) -> None:
+    with pytest.raises(TypeError, match="class_ must be an int or a str"):
+        blocks.class_index_of(class_)  # type: ignore[arg-type]
+
+
+def test_frozen_network_is_still_and_comes_back_as_found(blocks: Backbone) -> None:
+    network = blocks.network
+    network.train()
+    network.get_submodule("stem").eval()
+    next(network.parameters()).requires_grad_(False)
+    modes = [module.training for module in network.modules()]
+    wants = [parameter.requires_grad for parameter in network.parameters()]
+    random_state = torch.get_rng_state()
+
+    with pytest.raises(RuntimeError, match="inside"), blocks.frozen():  # noqa: PT012
+        assert not any(module.training for module in network.modules())
+        assert not any(parameter.requires_grad for parameter in network.parameters())
+        with blocks.frozen():
+            torch.rand(3)
+        assert not network.training
+        raise RuntimeError("inside")
+
+    assert [module.training for module in network.modules()] == modes
+    assert [parameter.requires_grad for parameter in network.parameters()] == wants
+    torch.testing.assert_close(torch.get_rng_state(), random_state)
+
+
+def test_only_one_thread_at_a_time_holds_a_frozen_network(blocks: Backbone) -> None:
+    entered = threading.Event()
+
+    def enter() -> None:
+        with blocks.frozen():
+            entered.set()
+
+    with blocks.frozen():
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not entered.wait(0.1)
+    thread.join(5)
+
+    assert entered.is_set()
