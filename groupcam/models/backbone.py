@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,7 +120,7 @@ class Backbone:
                     for parameter, requires_grad in wants:
                         parameter.requires_grad_(requires_grad)
 
-    def class_index_of(self, class_: int | str) -> int:
+    def class_index_of(self, class_: "int | str | np.integer[Any]") -> int:
         """Return the index of a class given by index, by name (case ignored) or by "285".
 
         Raises:

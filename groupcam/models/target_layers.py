@@ -11,6 +11,7 @@ other way round; channels show no such order. So attention matrices and tokens i
 whose shapes can look like maps, are not mistaken for ones.
 """
 
+import math
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -256,9 +257,10 @@ _NO_GRADIENT = "is not connected to the class by a gradient"
 def _gradient_problem(gradient: Tensor | None) -> str | None:
     if gradient is None:
         return _NO_GRADIENT
-    if not bool(torch.isfinite(gradient).all()):
+    largest = float(gradient.abs().amax())  # NaN if there is any
+    if not math.isfinite(largest):
         return "has a gradient that is not finite"
-    return None if bool(gradient.any()) else "has a gradient of zero everywhere"
+    return None if largest > 0 else "has a gradient of zero everywhere"
 
 
 @contextmanager
@@ -315,8 +317,11 @@ def _layout_of(output: object, input_size: tuple[int, int]) -> Layout | None:
     horizontal = shifts.index(min(shifts))
     if min(output.shape[1:][vertical], output.shape[1:][horizontal]) < 2:
         return None
-    if shifts[vertical] > CLEAR_SHIFT and shifts[horizontal] < -CLEAR_SHIFT:
+    is_clear = (shifts[vertical] > CLEAR_SHIFT, shifts[horizontal] < -CLEAR_SHIFT)
+    if all(is_clear):
         return LAYOUT_OF_AXES.get((vertical, horizontal))
+    if any(is_clear):  # only one: tokens in raster order have no horizontal axis
+        return None
     return _layout_from_shape(tuple(output.shape[1:]), input_size)
 
 

@@ -24,7 +24,8 @@ LITE_TOP_CLASSES = {"Egyptian cat", "tabby", "tiger cat"}
 def test_bundled_network_sees_the_cat(name: str, size: int) -> None:
     backbone = load_backbone(name)
 
-    inputs = backbone.preprocess(skimage.data.chelsea())
+    chelsea: np.ndarray = skimage.data.chelsea()  # type: ignore[no-untyped-call]
+    inputs = backbone.preprocess(chelsea)
     probabilities = backbone.logits(inputs).softmax(1)[0]
 
     assert inputs.shape == (1, 3, size, size)

@@ -1,9 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
-import timm.data
 import torch
 import torchvision
 from PIL import Image
+from timm.data.transforms_factory import create_transform
 
 from groupcam.errors import GroupCamError
 from groupcam.models import Preprocessing, View
@@ -42,7 +44,7 @@ def test_input_equals_timms_own_transform(
     crop_mode: str,
     interpolation: str,
 ) -> None:
-    config = {
+    config: dict[str, Any] = {
         "input_size": (3, *input_size),
         "crop_pct": crop_pct,
         "crop_mode": crop_mode,
@@ -54,7 +56,7 @@ def test_input_equals_timms_own_transform(
 
     ours = preprocessing_from_timm(config)(rgb)
 
-    theirs = timm.data.create_transform(**config, is_training=False)(Image.fromarray(rgb))
+    theirs = create_transform(**config, is_training=False)(Image.fromarray(rgb))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 

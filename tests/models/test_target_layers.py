@@ -279,9 +279,6 @@ def test_probe_leaves_no_trace_when_the_network_raises(blocks: Backbone, failing
 
 FAMILIES = {
     "timm/resnet18": ("layer4", (512, 7, 7)),
-    "timm/resnet50": ("layer4", (2048, 7, 7)),
-    "timm/vgg11": ("features.19", (512, 14, 14)),
-    "timm/densenet121": ("features.denseblock4", (1024, 7, 7)),
     "timm/mobilenetv3_small_050": ("blocks.5", (288, 7, 7)),
     "timm/efficientnet_b0": ("blocks.6", (320, 7, 7)),
     "timm/tf_efficientnet_lite0": ("blocks.6", (320, 7, 7)),
@@ -293,13 +290,11 @@ FAMILIES = {
     "torchvision/alexnet": ("features.11", (256, 13, 13)),
     "torchvision/resnet50": ("layer4", (2048, 7, 7)),
     "torchvision/vgg19": ("features.35", (512, 14, 14)),
-    "torchvision/vgg11_bn": ("features.27", (512, 14, 14)),
     "torchvision/densenet121": ("features.denseblock4", (1024, 7, 7)),
     "torchvision/mobilenet_v3_small": ("features.12", (576, 7, 7)),
     "torchvision/efficientnet_b0": ("features.8", (1280, 7, 7)),
     "torchvision/convnext_tiny": ("features.7", (768, 7, 7)),
     "torchvision/regnet_x_400mf": ("trunk_output.block4", (400, 7, 7)),
-    "torchvision/inception_v3": ("Mixed_7c", (2048, 8, 8)),
     "torchvision/squeezenet1_1": ("features.12", (512, 13, 13)),
     "torchvision/shufflenet_v2_x0_5": ("conv5", (1024, 7, 7)),
     "torchvision/mnasnet0_5": ("layers.13", (160, 7, 7)),
