@@ -1,0 +1,239 @@
+"""Group-CAM: split -> de-noise -> transform -> score -> merge.
+
+Zhang, Rao, Yang: Group-CAM: Group Score-Weighted Visual Explanations for Deep Convolutional
+Networks, arXiv:2103.13859.
+
+Paper, section 3                          here
+I, I~ (picture, blurred picture)          inputs, blurred
+M_l -> M'_l (group masks, scaled)         cell_masks -> group_masks
+alpha_l (gain of the class probability)   group_weights
+L (the map)                               saliency_map
+
+Unlike the authors' code: G need not divide C, any number of pictures goes at once, and a group
+whose mask is empty weighs 0 and costs no forward pass instead of making the map NaN.
+"""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal, TypeVar, overload
+
+import torch
+from torch import Tensor
+
+from groupcam.models import Backbone, View, resolve_target_layer
+from groupcam.saliency.capture import Capture, capture_layer
+from groupcam.saliency.config import GroupCamConfig, Merge
+from groupcam.saliency.grouping import compute_group_masks, denoise, group_channels
+from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
+from groupcam.saliency.perturb import gaussian_blur
+from groupcam.saliency.result import Explanation, ExplanationBatch
+from groupcam.saliency.scoring import is_dead, min_max_scale, score_masks, upsample_masks
+
+DEFAULT_CONFIG = GroupCamConfig()
+
+# Masks held at the input's size while merging: memory stays bounded for any G.
+MASKS_AT_ONCE = 32
+
+Stage = Literal["capture", "score", "merge"]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an explanation is, counted in forward passes."""
+
+    stage: Stage
+    done: int
+    total: int
+
+
+@overload
+def explain(
+    backbone: Backbone,
+    image: Tensor,
+    config: GroupCamConfig = ...,
+    target_layer: str | None = ...,
+    class_index: ClassIndices | None = ...,
+) -> ExplanationBatch: ...
+
+
+@overload
+def explain(
+    backbone: Backbone,
+    image: PictureSource,
+    config: GroupCamConfig = ...,
+    target_layer: str | None = ...,
+    class_index: int | None = ...,
+    *,
+    view: View = ...,
+) -> Explanation: ...
+
+
+def explain(
+    backbone: Backbone,
+    image: PictureSource | Tensor,
+    config: GroupCamConfig = DEFAULT_CONFIG,
+    target_layer: str | None = None,
+    class_index: ClassIndices | None = None,
+    *,
+    view: View = "crop",
+) -> Explanation | ExplanationBatch:
+    """Return where the network looks for a class, and what each group of channels adds.
+
+    Costs one forward pass, one backward pass down to the target layer, one forward pass of the
+    blurred picture and one for every group whose mask is not empty. The network, its modes and
+    gradients and torch's random state are as found afterwards, on errors too.
+
+    Args:
+        backbone: see `load_backbone`.
+        image: a picture (PIL, file, bytes, uint8 array (H, W, 3)), or normalised pictures as a
+            float tensor (N, 3, H, W), whose result has a leading N in every field.
+        config: the settings.
+        target_layer: name of a module that gives a 2D map; None takes the backbone's default.
+        class_index: the class to explain, for a tensor also one a picture; None takes the top
+            class of each picture.
+        view: the model's own crop, or the whole picture stretched to the input. Tensors are
+            taken as they are.
+
+    Raises:
+        GroupCamError: a value is not possible for this picture, network or layer.
+        TypeError: a value is of the wrong type.
+    """
+    inputs = prepare_inputs(backbone, image, view)
+    classes = resolve_classes(backbone, class_index, len(inputs))
+    batch = finish(explain_steps(backbone, inputs, config, target_layer, classes))
+    return batch if isinstance(image, Tensor) else batch[0]
+
+
+def explain_steps(
+    backbone: Backbone,
+    inputs: Tensor,
+    config: GroupCamConfig = DEFAULT_CONFIG,
+    target_layer: str | None = None,
+    class_index: Tensor | None = None,
+    *,
+    capture: Capture | None = None,
+) -> Generator[Progress, None, ExplanationBatch]:
+    """Explain step by step; closing the generator stops the work within one micro-batch.
+
+    Args:
+        backbone: see `load_backbone`.
+        inputs: normalised pictures, (N, 3, H, W), on the backbone's device.
+        config: the settings.
+        target_layer: as in `explain`.
+        class_index: the class of each picture, (N,), or None for the top one.
+        capture: an earlier capture of the same backbone, inputs, layer and class, to be reused.
+
+    Yields:
+        Progress, after every stage and every micro-batch.
+
+    Returns:
+        The explanation of all N pictures.
+    """
+    started = time.perf_counter()
+    if capture is None:
+        layer = resolve_target_layer(backbone, target_layer)
+        capture = capture_layer(backbone, inputs, layer, class_index)
+
+    weighted = capture.weighted_activations  # (N, C, h, w)
+    channel_groups = group_channels(weighted, config.groups, config.grouping)
+    masks = compute_group_masks(weighted, channel_groups, config.groups)  # (N, G, h, w)
+    masks = denoise(masks, config.percentile)
+    dead = is_dead(masks)
+    total = len(inputs) + len(inputs) + int((~dead).sum())  # captures, blurred, masked
+    yield Progress("capture", len(inputs), total)
+
+    blurred = gaussian_blur(inputs, config.blur_sigma_px, config.blur_kernel_px)
+    scoring = score_masks(backbone, inputs, blurred, masks, capture.class_index, config.precision)
+    baseline, masked = yield from _counted(scoring, len(inputs), total)
+    weights = (masked - baseline[:, None]).relu()  # (N, G)
+
+    merged = merge_masks(masks, weights, (inputs.shape[-2], inputs.shape[-1]), config.merge)
+    saliency_map = min_max_scale(merged.relu())
+    yield Progress("merge", total, total)
+    labels = tuple(backbone.class_names[index] for index in capture.class_index.tolist())
+    return ExplanationBatch(
+        saliency_map=saliency_map.cpu(),
+        cell_masks=masks.cpu(),
+        group_weights=weights.cpu(),
+        masked_probability=masked.cpu(),
+        baseline_probability=baseline.cpu(),
+        probability=capture.probability.cpu(),
+        logits=capture.logits.float().cpu(),
+        class_index=capture.class_index.cpu(),
+        class_label=labels,
+        channel_groups=channel_groups.cpu(),
+        target_layer=capture.target_layer.name,
+        config=config,
+        forward_passes=(2 + (~dead).sum(dim=1)).cpu(),
+        elapsed_s=time.perf_counter() - started,
+        blank_reason=tuple(
+            _blank_reason(*of_picture, capture.target_layer.name)
+            for of_picture in zip(saliency_map, dead, weights, labels, baseline, strict=True)
+        ),
+    )
+
+
+def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Merge) -> Tensor:
+    """Return the weighted sum of the group masks, not scaled.
+
+    Args:
+        masks: de-noised group masks, (N, G, h, w).
+        weights: (N, G), >= 0.
+        size: (H, W) of the result.
+        merge: whether each mask is scaled to [0, 1] first.
+
+    Returns:
+        (N, H, W).
+    """
+    merged = masks.new_zeros(len(masks), *size)
+    for start in range(0, masks.shape[1], MASKS_AT_ONCE):
+        chosen = slice(start, start + MASKS_AT_ONCE)
+        upsampled = upsample_masks(masks[:, chosen], size)  # (N, up to 32, H, W)
+        if merge == "normalized":
+            upsampled = min_max_scale(upsampled)
+        merged += torch.einsum("ng,nghw->nhw", weights[:, chosen], upsampled)
+    return merged
+
+
+def finish(steps: Generator[object, None, Result]) -> Result:
+    """Run a generator of steps to its end and return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+def _counted(
+    scoring: Generator[int, None, Result], before: int, total: int
+) -> Generator[Progress, None, Result]:
+    """Turn counts of scored inputs into progress of the whole, and pass the result on."""
+    while True:
+        try:
+            done = next(scoring)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield Progress("score", before + done, total)
+
+
+def _blank_reason(
+    saliency_map: Tensor, dead: Tensor, weights: Tensor, label: str, baseline: Tensor, layer: str
+) -> str | None:
+    """Return why the map of one picture is all zeros, or None when it is not."""
+    if saliency_map.any():
+        return None
+    if dead.all():
+        return (
+            f"Every group mask is empty: at '{layer}' no group of channels speaks for "
+            f"'{label}'. Choose another layer, another class or a lower percentile."
+        )
+    if not weights.any():
+        return (
+            f"No group mask brings '{label}' above the {float(baseline):.2%} that the blurred "
+            "picture has already. Choose another class or layer, or a stronger blur."
+        )
+    return "The weighted masks add up to the same value everywhere. Choose another group count."

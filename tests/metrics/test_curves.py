@@ -1,0 +1,143 @@
+import itertools
+
+import pytest
+import torch
+
+from groupcam import insertion_deletion
+from groupcam.errors import GroupCamError
+from groupcam.metrics import CurveProtocol, curve_steps
+from groupcam.metrics.curves import (
+    area_under_curve,
+    changed_pixels,
+    coarse_to_fine,
+    perturbed_pictures,
+)
+from groupcam.saliency import finish, scoring
+
+ONE_PIXEL = CurveProtocol(pixels_per_step=1, blur_kernel_px=3)
+
+
+def test_curves_of_a_pixel_summing_network_by_hand(pixel_sum) -> None:
+    # Four pixels of value 4, 8, 12, 16 (all three colours); class 0's log-odds is their mean.
+    picture = torch.tensor([[4.0, 8.0], [12.0, 16.0]]).expand(1, 3, 2, 2).clone()
+    saliency = torch.tensor([[0.1, 0.2], [0.3, 0.4]])[None]
+
+    curves = insertion_deletion(
+        pixel_sum, picture, saliency, 0, protocol=CurveProtocol(pixels_per_step=1)
+    )[0]
+
+    # Deleting 16, 12, 8, 4 in that order leaves the sums 40, 24, 12, 4, 0; a quarter each.
+    means = torch.tensor([10.0, 6.0, 3.0, 1.0, 0.0])
+    torch.testing.assert_close(curves.deletion, means.sigmoid())
+    assert curves.fractions.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    expected_auc = float((means.sigmoid()[:-1] + means.sigmoid()[1:]).mean() / 2)
+    assert curves.deletion_auc == pytest.approx(expected_auc)
+
+
+def test_ends_of_the_curves_are_the_picture_and_the_baselines(tiny_cnn, tiny_inputs) -> None:
+    saliency = torch.rand(3, 32, 32)
+
+    batch = insertion_deletion(tiny_cnn, tiny_inputs, saliency, 1)
+
+    with torch.no_grad():
+        original = tiny_cnn.network(tiny_inputs).softmax(1)[:, 1]
+        black = tiny_cnn.network(torch.zeros_like(tiny_inputs)).softmax(1)[:, 1]
+    torch.testing.assert_close(batch.insertion[:, -1], original)
+    torch.testing.assert_close(batch.deletion[:, 0], original)
+    torch.testing.assert_close(batch.deletion[:, -1], black)
+
+
+def test_a_network_that_ignores_the_picture_has_flat_curves(tiny_cnn, tiny_inputs) -> None:
+    torch.nn.init.zeros_(tiny_cnn.network.head.weight)
+
+    batch = insertion_deletion(tiny_cnn, tiny_inputs, torch.rand(3, 32, 32), 1)
+
+    probability = tiny_cnn.network.head.bias.softmax(0)[1].item()
+    assert batch.insertion_auc.tolist() == pytest.approx([probability] * 3)
+    assert batch.deletion_auc.tolist() == pytest.approx([probability] * 3)
+
+
+def test_micro_batches_do_not_change_the_curves(tiny_cnn, tiny_inputs, monkeypatch) -> None:
+    saliency = torch.rand(3, 32, 32)
+    protocol = CurveProtocol(pixels_per_step=100)
+    expected = insertion_deletion(tiny_cnn, tiny_inputs, saliency, 0, protocol=protocol)
+
+    monkeypatch.setattr(scoring, "MICRO_BATCH_CPU", 2)
+    alone = insertion_deletion(tiny_cnn, tiny_inputs[1:2], saliency[1:2], 0, protocol=protocol)
+
+    torch.testing.assert_close(alone.insertion[0], expected.insertion[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(alone.deletion[0], expected.deletion[1], rtol=0, atol=1e-6)
+
+
+def test_partial_curves_grow_from_the_ends_to_the_whole(tiny_cnn, tiny_inputs) -> None:
+    protocol = CurveProtocol(pixels_per_step=64)
+    saliency = torch.rand(1, 32, 32)
+
+    parts = list(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))
+    whole = finish(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))
+
+    assert parts[0].fractions[[0, -1]].tolist() == [0, 1]
+    sizes = [len(part.fractions) for part in parts]
+    assert all(fewer < more for fewer, more in itertools.pairwise(sizes))
+    assert sizes[-1] == parts[-1].total == 17
+    for part in parts:
+        assert (part.fractions.diff() > 0).all()
+        at = (part.fractions * 16).round().long()
+        torch.testing.assert_close(part.insertion, whole.insertion[0, at])
+        torch.testing.assert_close(part.deletion, whole.deletion[0, at])
+
+
+def test_equal_pixels_keep_their_reading_order() -> None:
+    saliency = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.5]])
+
+    pictures = perturbed_pictures(torch.ones(3, 2, 3), saliency, ONE_PIXEL)
+
+    assert pictures.rank.tolist() == [[3, 0, 4], [1, 5, 2]]
+
+
+def test_perturbed_pictures_change_the_most_salient_pixels_first() -> None:
+    picture = torch.arange(12.0).reshape(3, 2, 2) + 1
+    pictures = perturbed_pictures(picture, torch.tensor([[0.9, 0.1], [0.2, 0.5]]), ONE_PIXEL)
+
+    deleted = pictures.deleted(torch.tensor([0, 2, 4]))
+    inserted = pictures.inserted(torch.tensor([0, 2, 4]))
+
+    gone = torch.tensor([[True, False], [False, True]])
+    assert torch.equal(deleted[0], picture)
+    assert torch.equal(deleted[1] == 0, gone.expand(3, 2, 2))
+    assert not deleted[2].any()
+    assert torch.equal(inserted[0], pictures.blurred)
+    assert torch.equal(inserted[1], torch.where(gone, picture, pictures.blurred))
+    assert torch.equal(inserted[2], picture)
+
+
+@pytest.mark.parametrize(("total", "step", "points"), [(50176, 448, 113), (10, 3, 5), (10, 99, 2)])
+def test_the_last_step_ends_on_the_last_pixel(total: int, step: int, points: int) -> None:
+    pixels = changed_pixels(total, CurveProtocol(pixels_per_step=step))
+
+    assert len(pixels) == points
+    assert (int(pixels[0]), int(pixels[-1])) == (0, total)
+    assert int(pixels.diff().max()) <= step
+
+
+@pytest.mark.parametrize("points", [2, 3, 5, 16, 113])
+def test_coarse_to_fine_is_an_order_of_all_points(points: int) -> None:
+    order = coarse_to_fine(points).tolist()
+
+    assert sorted(order) == list(range(points))
+    assert order[:2] == [0, points - 1]
+
+
+def test_area_of_a_straight_line_does_not_depend_on_uneven_steps() -> None:
+    fractions = torch.tensor([0.0, 0.3, 0.6, 0.9, 1.0])
+
+    assert float(area_under_curve(1 - fractions, fractions)) == pytest.approx(0.5)
+
+
+def test_maps_that_do_not_fit_are_refused(tiny_cnn, tiny_inputs) -> None:
+    with pytest.raises(GroupCamError, match=r"input's size, \(32, 32\); got \(16, 16\)"):
+        insertion_deletion(tiny_cnn, tiny_inputs, torch.zeros(3, 16, 16))
+    with pytest.raises(GroupCamError, match="must be finite"):
+        insertion_deletion(tiny_cnn, tiny_inputs, torch.full((3, 32, 32), torch.nan))
+    with pytest.raises(GroupCamError, match="at least 1; got 0"):
+        CurveProtocol(pixels_per_step=0)

@@ -1,0 +1,265 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from groupcam import GroupCamConfig, explain
+from groupcam.errors import GroupCamError
+from groupcam.models import Backbone
+from groupcam.saliency import explain_steps, scoring
+from groupcam.saliency.perturb import gaussian_blur
+from tests.conftest import as_backbone
+
+SETTINGS = [
+    pytest.param(GroupCamConfig(groups=4, blur_kernel_px=9), id="default"),
+    pytest.param(replace(GroupCamConfig.official(), groups=5, blur_kernel_px=9), id="official"),
+    pytest.param(GroupCamConfig(groups=12, grouping="kmeans", percentile=None), id="kmeans"),
+    pytest.param(GroupCamConfig(groups=3, grouping="agglomerative", merge="raw"), id="tree"),
+]
+LAYER = "features.4"
+
+
+def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) -> Tensor:
+    """The formulas written as plain loops over contiguous groups, one forward pass at a time."""
+    kept: dict[str, Tensor] = {}
+
+    def keep(_module: nn.Module, _args: object, output: Tensor) -> None:
+        output.retain_grad()
+        kept["activations"] = output
+
+    handle = backbone.network.get_submodule(LAYER).register_forward_hook(keep)
+    logits = backbone.network(picture.requires_grad_())
+    handle.remove()
+    target = int(logits.argmax())
+    logits[0, target].backward()
+    activations, gradients = kept["activations"].detach()[0], kept["activations"].grad[0]
+    blurred = gaussian_blur(picture, config.blur_sigma_px, config.blur_kernel_px)
+    merged = torch.zeros(picture.shape[-2:])
+    with torch.no_grad():
+        baseline = backbone.network(blurred).softmax(1)[0, target]
+        parts = np.array_split(np.arange(len(activations)), config.groups)
+        for part in parts:
+            mask = torch.zeros(activations.shape[1:])
+            for channel in part:
+                mask += gradients[channel].mean() * activations[channel]
+            mask = mask.relu()
+            if config.percentile is not None:
+                threshold = np.percentile(mask.numpy(), config.percentile)
+                mask = torch.where(mask > threshold, mask, 0)
+            if mask.max() == mask.min():
+                continue
+            large = F.interpolate(mask[None, None], picture.shape[-2:], mode="bilinear")
+            scaled = (large - large.min()) / (large.max() - large.min())
+            seen = picture * scaled + blurred * (1 - scaled)
+            gain = (backbone.network(seen).softmax(1)[0, target] - baseline).clamp(min=0)
+            merged += gain * (scaled if config.merge == "normalized" else large)[0, 0]
+    return (merged - merged.min()) / (merged.max() - merged.min())
+
+
+@pytest.mark.parametrize("percentile", [None, 50.0, 70.0])
+@pytest.mark.parametrize("merge", ["raw", "normalized"])
+@pytest.mark.parametrize("groups", [1, 3, 12])
+def test_map_equals_the_formulas_in_plain_loops(
+    tiny_cnn, tiny_inputs, groups, merge, percentile
+) -> None:
+    config = GroupCamConfig(
+        groups=groups, merge=merge, percentile=percentile, blur_kernel_px=9, blur_sigma_px=4.0
+    )
+
+    ours = explain(tiny_cnn, tiny_inputs[:1], config, LAYER).saliency_map[0]
+
+    oracle = slow_group_cam(tiny_cnn, tiny_inputs[:1].clone(), config)
+    torch.testing.assert_close(ours, oracle, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", SETTINGS)
+@pytest.mark.parametrize("size", [(32, 32), (20, 44), (9, 64)], ids=str)
+def test_maps_are_finite_and_span_zero_to_one(tiny_cnn, generator, config, size) -> None:
+    inputs = torch.rand(2, 3, *size, generator=generator) * 2 - 1
+
+    batch = explain(tiny_cnn, inputs, config, LAYER)
+
+    assert batch.saliency_map.shape == (2, *size)
+    assert batch.saliency_map.dtype == torch.float32
+    assert batch.group_masks.shape == (2, config.groups, *size)
+    for picture in batch:
+        assert picture.saliency_map.min() == 0
+        assert picture.saliency_map.max() == (0 if picture.blank_reason else 1)
+        assert 0 <= picture.group_masks.min() <= picture.group_masks.max() <= 1
+        gains = (picture.masked_probability - picture.baseline_probability).relu()
+        torch.testing.assert_close(picture.group_weights, gains)
+
+
+@pytest.mark.parametrize("config", SETTINGS)
+def test_batches_and_micro_batches_do_not_change_the_map(
+    tiny_cnn, tiny_inputs, config, monkeypatch
+) -> None:
+    together = explain(tiny_cnn, tiny_inputs, config, LAYER)
+
+    monkeypatch.setattr(scoring, "MICRO_BATCH_CPU", 1)
+    monkeypatch.setattr("groupcam.saliency.capture.PICTURES_AT_ONCE", 1)
+    alone = [explain(tiny_cnn, picture[None], config, LAYER)[0] for picture in tiny_inputs]
+
+    for index, picture in enumerate(alone):
+        torch.testing.assert_close(
+            together.saliency_map[index], picture.saliency_map, rtol=0, atol=1e-5
+        )
+        assert together[index].forward_passes == picture.forward_passes
+
+
+def test_forward_passes_are_counted_as_they_are_made(tiny_cnn, tiny_inputs) -> None:
+    seen = []
+    handle = tiny_cnn.network.register_forward_hook(
+        lambda _module, args, _output: seen.append(len(args[0]))
+    )
+    explain(tiny_cnn, tiny_inputs[:1], GroupCamConfig(groups=12), LAYER)  # probes the layers
+    seen.clear()
+
+    result = explain(tiny_cnn, tiny_inputs[:1], GroupCamConfig(groups=12), LAYER)[0]
+
+    handle.remove()
+    live = int((~result.is_dead_group).sum())
+    assert live < 12  # so the test shows that dead groups cost nothing
+    assert sum(seen) == result.forward_passes == 2 + live
+
+
+def test_classes_can_be_chosen_for_all_or_for_each_picture(tiny_cnn, tiny_inputs) -> None:
+    for_all = explain(tiny_cnn, tiny_inputs, class_index=1, config=GroupCamConfig(groups=3))
+    for_each = explain(
+        tiny_cnn, tiny_inputs, class_index=[0, 1, 2], config=GroupCamConfig(groups=3)
+    )
+
+    assert for_all.class_index.tolist() == [1, 1, 1]
+    assert for_each.class_label == ("class 0", "class 1", "class 2")
+    torch.testing.assert_close(for_all.saliency_map[1], for_each.saliency_map[1])
+    with pytest.raises(GroupCamError, match="one for each of the 3 pictures; got 2"):
+        explain(tiny_cnn, tiny_inputs, class_index=[0, 1])
+    with pytest.raises(TypeError, match=r"must be a whole number; got 0\.5"):
+        explain(tiny_cnn, tiny_inputs, class_index=0.5)
+
+
+def test_a_network_that_sees_nothing_gives_zeros_and_says_why(tiny_cnn, tiny_inputs) -> None:
+    # A gradient, yet too small to change a probability in float32.
+    nn.init.constant_(tiny_cnn.network.head.weight, 1e-9)
+
+    result = explain(tiny_cnn, tiny_inputs[:1], GroupCamConfig(groups=3), LAYER, 0)[0]
+
+    assert not result.saliency_map.any()
+    assert result.blank_reason is not None
+    assert "No group mask brings 'class 0' above the" in result.blank_reason
+
+
+def test_a_class_no_channel_speaks_for_gives_zeros_and_says_why(tiny_cnn, tiny_inputs) -> None:
+    tiny_cnn.network.head.weight.data[2] = -1.0  # ReLU outputs times negative weights
+
+    result = explain(tiny_cnn, tiny_inputs[:1], GroupCamConfig(groups=3), LAYER, 2)[0]
+
+    assert not result.saliency_map.any()
+    assert result.forward_passes == 2
+    assert result.is_dead_group.all()
+    assert "Every group mask is empty: at 'features.4'" in str(result.blank_reason)
+
+
+def test_the_map_peaks_on_the_bright_square() -> None:
+    class BrightCnn(nn.Module):
+        """Its only channel is brightness, which is also the logit of class 0."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.brightness = nn.Conv2d(3, 2, 4, stride=4, bias=False)
+            nn.init.constant_(self.brightness.weight, 1 / 48)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.brightness(x).amax(dim=(2, 3)) * torch.tensor([9.0, 0.0])
+
+    picture = torch.full((1, 3, 32, 32), 0.05)
+    picture[:, :, 4:12, 20:28] = 1.0
+
+    result = explain(
+        as_backbone(BrightCnn(), classes=2), picture, GroupCamConfig(groups=1), "brightness", 0
+    )
+
+    peak = divmod(int(result.saliency_map[0].argmax()), 32)
+    assert 4 <= peak[0] < 12
+    assert 20 <= peak[1] < 28
+
+
+def test_a_mirrored_picture_gives_the_mirrored_map(tiny_cnn, tiny_inputs) -> None:
+    for module in tiny_cnn.network.features:
+        if isinstance(module, nn.Conv2d):  # a mirror-symmetric kernel
+            module.weight.data += module.weight.data.flip(-1)
+    config = GroupCamConfig(groups=4, blur_kernel_px=9)
+
+    straight = explain(tiny_cnn, tiny_inputs, config, LAYER)
+    mirrored = explain(tiny_cnn, tiny_inputs.flip(-1), config, LAYER)
+
+    torch.testing.assert_close(
+        mirrored.saliency_map, straight.saliency_map.flip(-1), rtol=0, atol=1e-4
+    )
+
+
+def test_bfloat16_changes_the_scores_a_little(tiny_cnn, tiny_inputs) -> None:
+    exact = explain(tiny_cnn, tiny_inputs, GroupCamConfig(groups=3))
+    rough = explain(tiny_cnn, tiny_inputs, GroupCamConfig(groups=3, precision="bfloat16"))
+
+    assert not torch.equal(exact.masked_probability, rough.masked_probability)
+    torch.testing.assert_close(exact.masked_probability, rough.masked_probability, rtol=0, atol=0.1)
+
+
+def test_a_capture_can_be_reused_for_other_settings(tiny_cnn, tiny_inputs) -> None:
+    from groupcam.models import resolve_target_layer
+    from groupcam.saliency import finish
+    from groupcam.saliency.capture import capture_layer
+
+    config = GroupCamConfig(groups=5, blur_sigma_px=3.0)
+    capture = capture_layer(tiny_cnn, tiny_inputs, resolve_target_layer(tiny_cnn, LAYER))
+
+    reused = finish(explain_steps(tiny_cnn, tiny_inputs, config, capture=capture))
+
+    afresh = explain(tiny_cnn, tiny_inputs, config, LAYER)
+    torch.testing.assert_close(reused.saliency_map, afresh.saliency_map)
+
+
+def test_steps_report_progress_and_can_be_stopped(tiny_cnn, tiny_inputs) -> None:
+    forwards = []
+    handle = tiny_cnn.network.register_forward_hook(lambda *_: forwards.append(1))
+    explain(tiny_cnn, tiny_inputs[:1], target_layer=LAYER, config=GroupCamConfig(groups=12))
+
+    steps = explain_steps(tiny_cnn, tiny_inputs, GroupCamConfig(groups=12), LAYER)
+    forwards.clear()
+    first, second = next(steps), next(steps)
+    steps.close()
+
+    handle.remove()
+    assert (first.stage, first.done) == ("capture", 3)
+    assert (second.stage, second.done) == ("score", 3 + scoring.MICRO_BATCH_CPU)
+    assert second.total > second.done
+    assert len(forwards) == 2  # the capture and one micro-batch, nothing after the close
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (torch.zeros(3, 32, 32), GroupCamError, r"shape \(N, 3, H, W\); got \(3, 32, 32\)"),
+        (torch.zeros(1, 32, 32, 3), GroupCamError, r"got \(1, 32, 32, 3\)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), TypeError, "normalised floats; got torch.u"),
+        (torch.full((1, 3, 8, 8), torch.nan), GroupCamError, "must be finite"),
+        ("no/such/file.png", GroupCamError, "there is no file 'file.png'"),
+        (7, TypeError, "got int"),
+    ],
+)
+def test_unusable_images_are_refused(tiny_cnn, image, error, message) -> None:
+    with pytest.raises(error, match=message):
+        explain(tiny_cnn, image)
+
+
+def test_unknown_layers_and_classes_are_refused_with_the_nearest(tiny_cnn, tiny_inputs) -> None:
+    with pytest.raises(GroupCamError, match=r"features\.4"):
+        explain(tiny_cnn, tiny_inputs, target_layer="feature.4")
+    with pytest.raises(GroupCamError, match="3"):
+        explain(tiny_cnn, tiny_inputs, class_index=3)
+    with pytest.raises(GroupCamError, match="groups must be between 1 and 12"):
+        explain(tiny_cnn, tiny_inputs, GroupCamConfig(groups=13), LAYER)
