@@ -142,9 +142,13 @@ def _classes_in(
 
 
 def _skeleton(library: Library, architecture: str, classes: int) -> dict[str, Tensor]:
-    """Return the names and shapes of a network's tensors without holding any values."""
-    with torch.device("meta"):
-        return library.build(architecture, None, classes=classes).state_dict()
+    """Return the names and shapes of a network's tensors, without values where that can be."""
+    try:
+        with torch.device("meta"):
+            return library.build(architecture, None, classes=classes).state_dict()
+    except NotImplementedError:
+        # Some initialisations ask for values (torchvision's RegNet); they need a real network.
+        return _seeded(lambda: library.build(architecture, None, classes=classes)).state_dict()
 
 
 def _resolve_tag(library: Library, name: str, architecture: str, weights: str) -> str:

@@ -84,8 +84,12 @@ def test_wrappings_of_training_scripts_come_off(
             "torchvision/mobilenet_v3_small",
             lambda: torchvision.models.mobilenet_v3_small(num_classes=7),
         ),
+        (
+            "torchvision/regnet_y_400mf",
+            lambda: torchvision.models.regnet_y_400mf(num_classes=7),
+        ),
     ],
-    ids=["timm", "convolution", "linear"],
+    ids=["timm", "convolution", "linear", "initialised from values"],
 )
 def test_number_of_classes_is_read_from_the_file(
     name: str, build: Callable[[], torch.nn.Module], tmp_path: Path
