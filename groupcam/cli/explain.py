@@ -21,12 +21,11 @@ from groupcam.cli.bars import download_bars, run_with_bar
 from groupcam.cli.result_folder import result_folder, write_curves, write_manifest, write_maps
 from groupcam.images import Picture, open_picture
 from groupcam.metrics import Curves, curve_steps
-from groupcam.models import Backbone, View, load_backbone
+from groupcam.models import DEFAULT_BACKBONE, Backbone, View, load_backbone
 from groupcam.models.checkpoints import sha256_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import CHOICES, PRESETS, Explanation, GroupCamConfig, explain_steps
 
-DEFAULT_BACKBONE = "timm/tf_efficientnet_lite0"  # its weights come in a package: ready offline
 TOP_CLASSES = 5
 
 

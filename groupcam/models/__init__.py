@@ -1,11 +1,16 @@
 """From a backbone's name to a ready network, and to the layers that can be explained in it."""
 
 from groupcam.models.backbone import Backbone, load_backbone
-from groupcam.models.catalogue import BackboneEntry, list_backbones, resolve_name
+from groupcam.models.catalogue import (
+    DEFAULT_BACKBONE,
+    BackboneEntry,
+    list_backbones,
+    resolve_name,
+)
 from groupcam.models.hub import Progress
 from groupcam.models.preprocessing import Preprocessing, View
+from groupcam.models.probe import Layout
 from groupcam.models.target_layers import (
-    Layout,
     TargetLayer,
     default_target_layer,
     from_nchw,
@@ -16,6 +21,7 @@ from groupcam.models.target_layers import (
 from groupcam.models.weights import WeightsInfo
 
 __all__ = [
+    "DEFAULT_BACKBONE",
     "Backbone",
     "BackboneEntry",
     "Layout",

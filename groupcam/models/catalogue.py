@@ -7,6 +7,9 @@ from groupcam.errors import GroupCamError, did_you_mean
 from groupcam.models.bundled import bundled_weights
 from groupcam.models.libraries import LIBRARIES
 
+# Small, quick on a CPU, and its weights come in a package: ready offline.
+DEFAULT_BACKBONE = "timm/tf_efficientnet_lite0"
+
 
 @dataclass(frozen=True)
 class BackboneEntry:
