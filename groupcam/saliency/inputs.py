@@ -57,7 +57,7 @@ def resolve_classes(
     if isinstance(class_index, Tensor):
         class_index = class_index.tolist()
     if isinstance(class_index, int | np.integer) or not isinstance(class_index, Sequence):
-        class_index = [class_index] * pictures  # type: ignore[list-item]  # checked just below
+        class_index = [class_index] * pictures  # its type is checked below
     if len(class_index) != pictures:
         raise GroupCamError(
             f"class_index must be one index, or one for each of the {pictures} pictures; "

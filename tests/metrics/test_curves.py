@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 import torch
+from torch import Tensor
 
 from groupcam import insertion_deletion
 from groupcam.errors import GroupCamError
@@ -12,12 +13,14 @@ from groupcam.metrics.curves import (
     coarse_to_fine,
     perturbed_pictures,
 )
+from groupcam.models import Backbone
 from groupcam.saliency import finish, scoring
+from tests.support import head_of
 
 ONE_PIXEL = CurveProtocol(pixels_per_step=1, blur_kernel_px=3)
 
 
-def test_curves_of_a_pixel_summing_network_by_hand(pixel_sum) -> None:
+def test_curves_of_a_pixel_summing_network_by_hand(pixel_sum: Backbone) -> None:
     # Four pixels of value 4, 8, 12, 16 (all three colours); class 0's log-odds is their mean.
     picture = torch.tensor([[4.0, 8.0], [12.0, 16.0]]).expand(1, 3, 2, 2).clone()
     saliency = torch.tensor([[0.1, 0.2], [0.3, 0.4]])[None]
@@ -34,8 +37,10 @@ def test_curves_of_a_pixel_summing_network_by_hand(pixel_sum) -> None:
     assert curves.deletion_auc == pytest.approx(expected_auc)
 
 
-def test_ends_of_the_curves_are_the_picture_and_the_baselines(tiny_cnn, tiny_inputs) -> None:
-    saliency = torch.rand(3, 32, 32)
+def test_ends_of_the_curves_are_the_picture_and_the_baselines(
+    tiny_cnn: Backbone, tiny_inputs: Tensor, generator: torch.Generator
+) -> None:
+    saliency = torch.rand(3, 32, 32, generator=generator)
 
     batch = insertion_deletion(tiny_cnn, tiny_inputs, saliency, 1)
 
@@ -47,18 +52,25 @@ def test_ends_of_the_curves_are_the_picture_and_the_baselines(tiny_cnn, tiny_inp
     torch.testing.assert_close(batch.deletion[:, -1], black)
 
 
-def test_a_network_that_ignores_the_picture_has_flat_curves(tiny_cnn, tiny_inputs) -> None:
-    torch.nn.init.zeros_(tiny_cnn.network.head.weight)
+def test_a_network_that_ignores_the_picture_has_flat_curves(
+    tiny_cnn: Backbone, tiny_inputs: Tensor, generator: torch.Generator
+) -> None:
+    torch.nn.init.zeros_(head_of(tiny_cnn).weight)
 
-    batch = insertion_deletion(tiny_cnn, tiny_inputs, torch.rand(3, 32, 32), 1)
+    batch = insertion_deletion(tiny_cnn, tiny_inputs, torch.rand(3, 32, 32, generator=generator), 1)
 
-    probability = tiny_cnn.network.head.bias.softmax(0)[1].item()
+    probability = head_of(tiny_cnn).bias.softmax(0)[1].item()
     assert batch.insertion_auc.tolist() == pytest.approx([probability] * 3)
     assert batch.deletion_auc.tolist() == pytest.approx([probability] * 3)
 
 
-def test_micro_batches_do_not_change_the_curves(tiny_cnn, tiny_inputs, monkeypatch) -> None:
-    saliency = torch.rand(3, 32, 32)
+def test_micro_batches_do_not_change_the_curves(
+    tiny_cnn: Backbone,
+    tiny_inputs: Tensor,
+    generator: torch.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saliency = torch.rand(3, 32, 32, generator=generator)
     protocol = CurveProtocol(pixels_per_step=100)
     expected = insertion_deletion(tiny_cnn, tiny_inputs, saliency, 0, protocol=protocol)
 
@@ -69,9 +81,11 @@ def test_micro_batches_do_not_change_the_curves(tiny_cnn, tiny_inputs, monkeypat
     torch.testing.assert_close(alone.deletion[0], expected.deletion[1], rtol=0, atol=1e-6)
 
 
-def test_partial_curves_grow_from_the_ends_to_the_whole(tiny_cnn, tiny_inputs) -> None:
+def test_partial_curves_grow_from_the_ends_to_the_whole(
+    tiny_cnn: Backbone, tiny_inputs: Tensor, generator: torch.Generator
+) -> None:
     protocol = CurveProtocol(pixels_per_step=64)
-    saliency = torch.rand(1, 32, 32)
+    saliency = torch.rand(1, 32, 32, generator=generator)
 
     parts = list(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))
     whole = finish(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))
@@ -134,7 +148,7 @@ def test_area_of_a_straight_line_does_not_depend_on_uneven_steps() -> None:
     assert float(area_under_curve(1 - fractions, fractions)) == pytest.approx(0.5)
 
 
-def test_maps_that_do_not_fit_are_refused(tiny_cnn, tiny_inputs) -> None:
+def test_maps_that_do_not_fit_are_refused(tiny_cnn: Backbone, tiny_inputs: Tensor) -> None:
     with pytest.raises(GroupCamError, match=r"input's size, \(32, 32\); got \(16, 16\)"):
         insertion_deletion(tiny_cnn, tiny_inputs, torch.zeros(3, 16, 16))
     with pytest.raises(GroupCamError, match="must be finite"):

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,9 @@ def test_presets_differ_where_the_authors_code_departs_from_the_paper() -> None:
         ({"precision": "bfloat16"}, {"precision": "float16"}, "must be one of float32, bfloat16"),
     ],
 )
-def test_values_out_of_range_are_refused(good, bad, message: str) -> None:
+def test_values_out_of_range_are_refused(
+    good: dict[str, Any], bad: dict[str, Any], message: str
+) -> None:
     GroupCamConfig(**good)
 
     with pytest.raises(GroupCamError, match=message):
@@ -38,6 +41,6 @@ def test_values_out_of_range_are_refused(good, bad, message: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [{"groups": 2.0}, {"groups": True}, {"blur_sigma_px": "50"}])
-def test_values_of_another_type_are_refused(bad) -> None:
+def test_values_of_another_type_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="must be a"):
         GroupCamConfig(**bad)

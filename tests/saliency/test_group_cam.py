@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ from torch import Tensor, nn
 
 from groupcam import GroupCamConfig, explain
 from groupcam.errors import GroupCamError
-from groupcam.models import Backbone
-from groupcam.saliency import explain_steps, scoring
+from groupcam.models import Backbone, resolve_target_layer
+from groupcam.saliency import explain_steps, finish, scoring
+from groupcam.saliency.capture import capture_layer
+from groupcam.saliency.config import Merge
 from groupcam.saliency.perturb import gaussian_blur
-from tests.conftest import as_backbone
+from tests.support import as_backbone, head_of
 
 SETTINGS = [
     pytest.param(GroupCamConfig(groups=4, blur_kernel_px=9), id="default"),
@@ -35,6 +38,7 @@ def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) 
     handle.remove()
     target = int(logits.argmax())
     logits[0, target].backward()
+    assert kept["activations"].grad is not None
     activations, gradients = kept["activations"].detach()[0], kept["activations"].grad[0]
     blurred = gaussian_blur(picture, config.blur_sigma_px, config.blur_kernel_px)
     merged = torch.zeros(picture.shape[-2:])
@@ -63,7 +67,7 @@ def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) 
 @pytest.mark.parametrize("merge", ["raw", "normalized"])
 @pytest.mark.parametrize("groups", [1, 3, 12])
 def test_map_equals_the_formulas_in_plain_loops(
-    tiny_cnn, tiny_inputs, groups, merge, percentile
+    tiny_cnn: Backbone, tiny_inputs: Tensor, groups: int, merge: Merge, percentile: float | None
 ) -> None:
     config = GroupCamConfig(
         groups=groups, merge=merge, percentile=percentile, blur_kernel_px=9, blur_sigma_px=4.0
@@ -77,7 +81,9 @@ def test_map_equals_the_formulas_in_plain_loops(
 
 @pytest.mark.parametrize("config", SETTINGS)
 @pytest.mark.parametrize("size", [(32, 32), (20, 44), (9, 64)], ids=str)
-def test_maps_are_finite_and_span_zero_to_one(tiny_cnn, generator, config, size) -> None:
+def test_maps_are_finite_and_span_zero_to_one(
+    tiny_cnn: Backbone, generator: torch.Generator, config: GroupCamConfig, size: tuple[int, int]
+) -> None:
     inputs = torch.rand(2, 3, *size, generator=generator) * 2 - 1
 
     batch = explain(tiny_cnn, inputs, config, LAYER)
@@ -85,7 +91,7 @@ def test_maps_are_finite_and_span_zero_to_one(tiny_cnn, generator, config, size)
     assert batch.saliency_map.shape == (2, *size)
     assert batch.saliency_map.dtype == torch.float32
     assert batch.group_masks.shape == (2, config.groups, *size)
-    for picture in batch:
+    for picture in (batch[0], batch[1]):
         assert picture.saliency_map.min() == 0
         assert picture.saliency_map.max() == (0 if picture.blank_reason else 1)
         assert 0 <= picture.group_masks.min() <= picture.group_masks.max() <= 1
@@ -95,7 +101,7 @@ def test_maps_are_finite_and_span_zero_to_one(tiny_cnn, generator, config, size)
 
 @pytest.mark.parametrize("config", SETTINGS)
 def test_batches_and_micro_batches_do_not_change_the_map(
-    tiny_cnn, tiny_inputs, config, monkeypatch
+    tiny_cnn: Backbone, tiny_inputs: Tensor, config: GroupCamConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = explain(tiny_cnn, tiny_inputs, config, LAYER)
 
@@ -110,7 +116,9 @@ def test_batches_and_micro_batches_do_not_change_the_map(
         assert together[index].forward_passes == picture.forward_passes
 
 
-def test_forward_passes_are_counted_as_they_are_made(tiny_cnn, tiny_inputs) -> None:
+def test_forward_passes_are_counted_as_they_are_made(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
     seen = []
     handle = tiny_cnn.network.register_forward_hook(
         lambda _module, args, _output: seen.append(len(args[0]))
@@ -126,7 +134,11 @@ def test_forward_passes_are_counted_as_they_are_made(tiny_cnn, tiny_inputs) -> N
     assert sum(seen) == result.forward_passes == 2 + live
 
 
-def test_classes_can_be_chosen_for_all_or_for_each_picture(tiny_cnn, tiny_inputs) -> None:
+def test_classes_can_be_chosen_for_all_or_for_each_picture(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
+    fraction: Any = 0.5  # from a caller who does not check types
+
     for_all = explain(tiny_cnn, tiny_inputs, class_index=1, config=GroupCamConfig(groups=3))
     for_each = explain(
         tiny_cnn, tiny_inputs, class_index=[0, 1, 2], config=GroupCamConfig(groups=3)
@@ -138,12 +150,14 @@ def test_classes_can_be_chosen_for_all_or_for_each_picture(tiny_cnn, tiny_inputs
     with pytest.raises(GroupCamError, match="one for each of the 3 pictures; got 2"):
         explain(tiny_cnn, tiny_inputs, class_index=[0, 1])
     with pytest.raises(TypeError, match=r"must be a whole number; got 0\.5"):
-        explain(tiny_cnn, tiny_inputs, class_index=0.5)
+        explain(tiny_cnn, tiny_inputs, class_index=fraction)
 
 
-def test_a_network_that_sees_nothing_gives_zeros_and_says_why(tiny_cnn, tiny_inputs) -> None:
+def test_a_network_that_sees_nothing_gives_zeros_and_says_why(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
     # A gradient, yet too small to change a probability in float32.
-    nn.init.constant_(tiny_cnn.network.head.weight, 1e-9)
+    nn.init.constant_(head_of(tiny_cnn).weight, 1e-9)
 
     result = explain(tiny_cnn, tiny_inputs[:1], GroupCamConfig(groups=3), LAYER, 0)[0]
 
@@ -152,8 +166,10 @@ def test_a_network_that_sees_nothing_gives_zeros_and_says_why(tiny_cnn, tiny_inp
     assert "No group mask brings 'class 0' above the" in result.blank_reason
 
 
-def test_a_class_no_channel_speaks_for_gives_zeros_and_says_why(tiny_cnn, tiny_inputs) -> None:
-    tiny_cnn.network.head.weight.data[2] = -1.0  # ReLU outputs times negative weights
+def test_a_class_no_channel_speaks_for_gives_zeros_and_says_why(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
+    head_of(tiny_cnn).weight.data[2] = -1.0  # ReLU outputs times negative weights
 
     result = explain(tiny_cnn, tiny_inputs[:1], GroupCamConfig(groups=3), LAYER, 2)[0]
 
@@ -173,7 +189,8 @@ def test_the_map_peaks_on_the_bright_square() -> None:
             nn.init.constant_(self.brightness.weight, 1 / 48)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.brightness(x).amax(dim=(2, 3)) * torch.tensor([9.0, 0.0])
+            brightest: Tensor = self.brightness(x).amax(dim=(2, 3))
+            return brightest * torch.tensor([9.0, 0.0])
 
     picture = torch.full((1, 3, 32, 32), 0.05)
     picture[:, :, 4:12, 20:28] = 1.0
@@ -187,8 +204,8 @@ def test_the_map_peaks_on_the_bright_square() -> None:
     assert 20 <= peak[1] < 28
 
 
-def test_a_mirrored_picture_gives_the_mirrored_map(tiny_cnn, tiny_inputs) -> None:
-    for module in tiny_cnn.network.features:
+def test_a_mirrored_picture_gives_the_mirrored_map(tiny_cnn: Backbone, tiny_inputs: Tensor) -> None:
+    for module in tiny_cnn.network.modules():
         if isinstance(module, nn.Conv2d):  # a mirror-symmetric kernel
             module.weight.data += module.weight.data.flip(-1)
     config = GroupCamConfig(groups=4, blur_kernel_px=9)
@@ -201,7 +218,7 @@ def test_a_mirrored_picture_gives_the_mirrored_map(tiny_cnn, tiny_inputs) -> Non
     )
 
 
-def test_bfloat16_changes_the_scores_a_little(tiny_cnn, tiny_inputs) -> None:
+def test_bfloat16_changes_the_scores_a_little(tiny_cnn: Backbone, tiny_inputs: Tensor) -> None:
     exact = explain(tiny_cnn, tiny_inputs, GroupCamConfig(groups=3))
     rough = explain(tiny_cnn, tiny_inputs, GroupCamConfig(groups=3, precision="bfloat16"))
 
@@ -209,11 +226,9 @@ def test_bfloat16_changes_the_scores_a_little(tiny_cnn, tiny_inputs) -> None:
     torch.testing.assert_close(exact.masked_probability, rough.masked_probability, rtol=0, atol=0.1)
 
 
-def test_a_capture_can_be_reused_for_other_settings(tiny_cnn, tiny_inputs) -> None:
-    from groupcam.models import resolve_target_layer
-    from groupcam.saliency import finish
-    from groupcam.saliency.capture import capture_layer
-
+def test_a_capture_can_be_reused_for_other_settings(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
     config = GroupCamConfig(groups=5, blur_sigma_px=3.0)
     capture = capture_layer(tiny_cnn, tiny_inputs, resolve_target_layer(tiny_cnn, LAYER))
 
@@ -223,7 +238,7 @@ def test_a_capture_can_be_reused_for_other_settings(tiny_cnn, tiny_inputs) -> No
     torch.testing.assert_close(reused.saliency_map, afresh.saliency_map)
 
 
-def test_steps_report_progress_and_can_be_stopped(tiny_cnn, tiny_inputs) -> None:
+def test_steps_report_progress_and_can_be_stopped(tiny_cnn: Backbone, tiny_inputs: Tensor) -> None:
     forwards = []
     handle = tiny_cnn.network.register_forward_hook(lambda *_: forwards.append(1))
     explain(tiny_cnn, tiny_inputs[:1], target_layer=LAYER, config=GroupCamConfig(groups=12))
@@ -251,12 +266,16 @@ def test_steps_report_progress_and_can_be_stopped(tiny_cnn, tiny_inputs) -> None
         (7, TypeError, "got int"),
     ],
 )
-def test_unusable_images_are_refused(tiny_cnn, image, error, message) -> None:
+def test_unusable_images_are_refused(
+    tiny_cnn: Backbone, image: Any, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         explain(tiny_cnn, image)
 
 
-def test_unknown_layers_and_classes_are_refused_with_the_nearest(tiny_cnn, tiny_inputs) -> None:
+def test_unknown_layers_and_classes_are_refused_with_the_nearest(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
     with pytest.raises(GroupCamError, match=r"features\.4"):
         explain(tiny_cnn, tiny_inputs, target_layer="feature.4")
     with pytest.raises(GroupCamError, match="3"):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from groupcam.errors import GroupCamError
+from groupcam.saliency.config import Grouping
 from groupcam.saliency.grouping import compute_group_masks, denoise, group_channels
 
 
@@ -19,7 +20,7 @@ def test_contiguous_groups_keep_order_and_differ_by_at_most_one(channels: int, g
 
 
 @pytest.mark.parametrize("grouping", ["kmeans", "agglomerative"])
-def test_clustering_puts_equal_maps_together(grouping) -> None:
+def test_clustering_puts_equal_maps_together(grouping: Grouping) -> None:
     corners = torch.zeros(3, 4, 4)
     corners[0, 0, 0] = corners[1, 0, 3] = corners[2, 3, 3] = 1.0
     kind = torch.tensor([0, 1, 2, 1, 0, 2, 2, 1, 0])
@@ -34,7 +35,9 @@ def test_clustering_puts_equal_maps_together(grouping) -> None:
 
 @pytest.mark.parametrize("grouping", ["contiguous", "kmeans", "agglomerative"])
 @pytest.mark.parametrize("groups", [1, 2, 11, 12])
-def test_every_group_count_from_one_to_all_channels_works(grouping, groups, generator) -> None:
+def test_every_group_count_from_one_to_all_channels_works(
+    grouping: Grouping, groups: int, generator: torch.Generator
+) -> None:
     weighted = torch.randn(1, 12, 3, 3, generator=generator)
 
     labels = group_channels(weighted, groups, grouping)
@@ -43,7 +46,7 @@ def test_every_group_count_from_one_to_all_channels_works(grouping, groups, gene
 
 
 @pytest.mark.parametrize("grouping", ["kmeans", "agglomerative"])
-def test_a_single_channel_and_silent_channels_can_be_clustered(grouping) -> None:
+def test_a_single_channel_and_silent_channels_can_be_clustered(grouping: Grouping) -> None:
     assert group_channels(torch.ones(1, 1, 2, 2), 1, grouping).tolist() == [[0]]
     silent = group_channels(torch.zeros(1, 6, 2, 2), 3, grouping)
 

@@ -1,5 +1,7 @@
 """The authors' own figures, and what their code cannot do."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from groupcam import GroupCamConfig, explain, insertion_deletion
 from groupcam.models import Backbone, resolve_target_layer
 from groupcam.saliency.capture import capture_layer
 from groupcam.saliency.perturb import gaussian_blur
+from tests.support import Reference
 
 OFFICIAL_MAPS = [
     (picture, layer, groups)
@@ -19,16 +22,14 @@ OFFICIAL_MAPS = [
 
 
 def official_config(groups: int) -> GroupCamConfig:
-    from dataclasses import replace
-
     return replace(GroupCamConfig.official(), groups=groups)
 
 
 @pytest.mark.parametrize(("picture", "layer", "groups"), OFFICIAL_MAPS)
 def test_official_preset_gives_the_authors_map(
-    lite0: Backbone, reference, picture: str, layer: str, groups: int
+    lite0: Backbone, picture: str, layer: str, groups: int
 ) -> None:
-    figures = reference(picture)
+    figures = Reference(picture)
 
     result = explain(lite0, figures.inputs, official_config(groups), layer, figures.class_index)
 
@@ -40,8 +41,8 @@ def test_official_preset_gives_the_authors_map(
         np.testing.assert_allclose(ours[::4, ::4], figures[f"{key}/every_4th"], rtol=0, atol=1e-4)
 
 
-def test_a_dead_group_makes_the_authors_map_nan_and_ours_finite(lite0, reference) -> None:
-    figures = reference("chelsea")
+def test_a_dead_group_makes_the_authors_map_nan_and_ours_finite(lite0: Backbone) -> None:
+    figures = Reference("chelsea")
 
     result = explain(lite0, figures.inputs, GroupCamConfig.official(), "blocks.6")[0]
 
@@ -54,8 +55,8 @@ def test_a_dead_group_makes_the_authors_map_nan_and_ours_finite(lite0, reference
 
 
 @pytest.mark.parametrize("picture", ["chelsea", "coffee", "rocket"])
-def test_logits_and_blur_equal_the_references(lite0: Backbone, reference, picture: str) -> None:
-    figures = reference(picture)
+def test_logits_and_blur_equal_the_references(lite0: Backbone, picture: str) -> None:
+    figures = Reference(picture)
 
     capture = capture_layer(lite0, figures.inputs, resolve_target_layer(lite0, "blocks.6"))
     blurred = gaussian_blur(figures.inputs, 50.0, 51)
@@ -67,8 +68,8 @@ def test_logits_and_blur_equal_the_references(lite0: Backbone, reference, pictur
 
 @pytest.mark.parametrize("layer", ["blocks.6", "bn2"])
 @pytest.mark.parametrize("picture", ["coffee", "rocket"])
-def test_one_group_is_grad_cam(lite0: Backbone, reference, picture: str, layer: str) -> None:
-    figures = reference(picture)
+def test_one_group_is_grad_cam(lite0: Backbone, picture: str, layer: str) -> None:
+    figures = Reference(picture)
 
     result = explain(lite0, figures.inputs, official_config(1), layer)
 
@@ -80,8 +81,8 @@ def test_one_group_is_grad_cam(lite0: Backbone, reference, picture: str, layer: 
 
 
 @pytest.mark.parametrize("picture", ["coffee", "rocket"])
-def test_curves_of_the_authors_map_are_the_authors(lite0: Backbone, reference, picture) -> None:
-    figures = reference(picture)
+def test_curves_of_the_authors_map_are_the_authors(lite0: Backbone, picture: str) -> None:
+    figures = Reference(picture)
     authors_map = figures["official/group_cam/blocks.6/groups32"]
 
     curves = insertion_deletion(

@@ -17,7 +17,9 @@ def convolved(images: torch.Tensor, sigma: float, kernel: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("sigma", "kernel"), [(50.0, 51), (1.0, 3), (3.5, 21), (0.1, 3)])
-def test_blur_equals_the_two_dimensional_convolution(generator, sigma: float, kernel: int) -> None:
+def test_blur_equals_the_two_dimensional_convolution(
+    generator: torch.Generator, sigma: float, kernel: int
+) -> None:
     images = torch.randn(2, 3, 40, 33, generator=generator)
 
     blurred = gaussian_blur(images, sigma, kernel)
