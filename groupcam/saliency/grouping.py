@@ -9,8 +9,6 @@ theta, the de-noising's percentile    denoise
 import warnings
 
 import torch
-from sklearn.cluster import AgglomerativeClustering, KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
@@ -83,6 +81,10 @@ def denoise(masks: Tensor, percentile: float | None) -> Tensor:
 
 def _cluster(maps: Tensor, groups: int, grouping: Grouping) -> Tensor:
     """Return the cluster of every channel of one picture, (C,), from its maps, (C, h * w)."""
+    # Here, because the import takes seconds and the default, contiguous groups, needs none of it.
+    from sklearn.cluster import AgglomerativeClustering, KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     points = maps.double().cpu().numpy()
     with warnings.catch_warnings():
         # Channels that never fire are equal points: fewer clusters than asked for is no fault.
