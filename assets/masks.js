@@ -1,0 +1,46 @@
+// The group masks as a gallery of buttons, heaviest first. The value comes from views.masks().
+const list = element.querySelector(".gc-tiles");
+const percent = (part) => `${(100 * part).toFixed(part < 0.0995 ? 2 : 1)} %`;
+
+const draw = () => {
+  const value = props.value;
+  list.replaceChildren();
+  const note = element.querySelector(".gc-tiles-note");
+  if (!value || !value.tiles) { note.textContent = ""; return; }
+  const heaviest = Math.max(...value.tiles.map((tile) => tile.weight), 1e-12);
+  note.textContent = `Each tile shows what a mask lets the network see; the rest is blurred. `
+    + `p(blurred) is ${percent(value.blurred)} for ${value.label}; a group's weight is what p(masked) has above that.`;
+  value.tiles.forEach((tile, place) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = tile.weight > 0 ? "gc-tile" : "gc-tile gc-idle";
+    button.dataset.group = tile.group;
+    button.setAttribute("aria-pressed", "false");
+    const picture = document.createElement("span");
+    picture.className = "gc-tile-picture";
+    const column = place % value.columns, row = Math.floor(place / value.columns);
+    picture.style.backgroundImage = `url(${value.sprite})`;
+    picture.style.backgroundSize = `${100 * value.columns}% ${100 * value.rows}%`;
+    picture.style.backgroundPosition =
+      `${value.columns > 1 ? 100 * column / (value.columns - 1) : 0}% ${value.rows > 1 ? 100 * row / (value.rows - 1) : 0}%`;
+    const bar = document.createElement("span");
+    bar.className = "gc-tile-bar";
+    bar.style.setProperty("--share", tile.weight / heaviest);
+    const name = document.createElement("span");
+    name.className = "gc-tile-name";
+    name.textContent = tile.caption;
+    const numbers = document.createElement("span");
+    numbers.className = "gc-tile-numbers";
+    numbers.textContent = tile.dead ? "not scored" : `p(masked) ${percent(tile.masked)}`;
+    button.title = `${tile.caption}\np(masked) ${percent(tile.masked)}\np(blurred) ${percent(value.blurred)}`;
+    button.append(picture, bar, name, numbers);
+    button.addEventListener("click", () => {
+      for (const other of list.children) other.setAttribute("aria-pressed", String(other === button));
+      trigger("pick", { group: tile.group });
+    });
+    list.append(button);
+  });
+};
+
+draw();
+watch("value", draw);

@@ -1,0 +1,188 @@
+"""Endpoints for programs: the same work as the page's, one call each, no session.
+
+`/predict`, `/layers`, `/explain` and `/curves` take the names and defaults of the library. Values
+come as they were sent and are checked by the library, which says what is wrong with them.
+"""
+
+import base64
+import dataclasses
+import functools
+import io
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
+
+import cv2
+import gradio as gr
+import numpy as np
+
+from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.models import DEFAULT_BACKBONE, View, resolve_target_layer, target_layers
+from groupcam.render.heatmap import DEFAULT_COLOR_MAP, DEFAULT_OPACITY
+from groupcam.saliency import GroupCamConfig
+from groupcam.ui import views
+from groupcam.ui.components import MODEL_QUEUE
+from groupcam.ui.workbench import Choice, Event, Explained, Finished, Predicted, Workbench
+
+TOP_CLASSES = 5
+
+Answer = dict[str, Any]
+Found = TypeVar("Found", Predicted, Explained, Finished)
+logger = logging.getLogger(__name__)
+
+
+def add_endpoints(workbench: Workbench) -> None:
+    """Add the endpoints to the page that is being built."""
+    endpoints = Endpoints(workbench)
+    network: dict[str, Any] = {
+        "image": gr.Image(visible=False, type="filepath", image_mode=None, label="image"),
+        "backbone": gr.Textbox(DEFAULT_BACKBONE, visible=False, label="backbone"),
+        "view": gr.Textbox("crop", visible=False, label="view: crop or whole"),
+    }
+    target: dict[str, Any] = {
+        "target_layer": gr.Textbox("", visible=False, label="target layer; empty: the default"),
+        "class_name": gr.Textbox("", visible=False, label="class or its index; empty: the top"),
+    }
+    settings = {
+        field.name: (gr.Textbox if isinstance(field.default, str) else gr.Number)(
+            field.default, visible=False, label=field.metadata["help"]
+        )
+        for field in dataclasses.fields(GroupCamConfig)
+    }
+    for function, inputs in (
+        (endpoints.predict, network),
+        (endpoints.layers, {"backbone": network["backbone"]}),
+        (endpoints.explain, {**network, **target, **settings}),
+        (endpoints.curves, {**network, **target, **settings}),
+    ):
+        gr.Button(visible=False).click(
+            _with_clear_errors(function),
+            inputs_kwargs=inputs,
+            outputs=gr.JSON(visible=False, label=function.__name__),
+            api_name=function.__name__,
+            api_description=function.__doc__,
+            preprocess=False,
+            concurrency_limit=1,
+            concurrency_id=MODEL_QUEUE,
+        )
+
+
+class Endpoints:
+    """What the endpoints answer."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+
+    def predict(self, image: Any, backbone: Any, view: Any) -> Answer:
+        """Return the top classes of a picture with their probabilities."""
+        return self._predictions(self._run(Predicted, image, backbone, view))
+
+    def layers(self, backbone: Any) -> list[Answer]:
+        """Return the layers of a backbone that can be explained, with shapes and the default."""
+        loaded = self._workbench.load(_text("backbone", backbone))
+        return [dataclasses.asdict(layer) for layer in target_layers(loaded)]
+
+    def explain(self, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+        """Return map (base64 of a .npy file), overlay (PNG data URI) and every group's numbers."""
+        run = self._run(Explained, image, backbone, view, **options).run
+        explanation = run.explanation
+        map_file = io.BytesIO()
+        np.save(map_file, explanation.saliency_map.numpy())
+        overlay = views.saved_overlay(run, DEFAULT_COLOR_MAP, DEFAULT_OPACITY)
+        _, png = cv2.imencode(".png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
+        return {
+            "class_index": explanation.class_index,
+            "class_label": explanation.class_label,
+            "probability": explanation.probability,
+            "baseline_probability": explanation.baseline_probability,
+            "target_layer": explanation.target_layer,
+            "config": dataclasses.asdict(explanation.config),
+            "group_weights": explanation.group_weights.tolist(),
+            "masked_probability": explanation.masked_probability.tolist(),
+            "forward_passes": explanation.forward_passes,
+            "elapsed_s": explanation.elapsed_s,
+            "blank_reason": explanation.blank_reason,
+            "notes": list(run.picture.notes),
+            "saliency_map_npy": base64.b64encode(map_file.getvalue()).decode(),
+            "overlay": "data:image/png;base64," + base64.b64encode(png.tobytes()).decode(),
+        }
+
+    def curves(self, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+        """Return the insertion and deletion curves of the map with their areas."""
+        run = self._run(Finished, image, backbone, view, **options).run
+        assert run.curves is not None  # a finished run has them
+        return {
+            "class_index": run.curves.class_index,
+            "class_label": run.explanation.class_label,
+            "fractions": run.curves.fractions.tolist(),
+            "insertion": run.curves.insertion.tolist(),
+            "deletion": run.curves.deletion.tolist(),
+            "insertion_auc": run.curves.insertion_auc,
+            "deletion_auc": run.curves.deletion_auc,
+            "protocol": dataclasses.asdict(run.curves.protocol),
+        }
+
+    def _run(
+        self, wanted: type[Found], image: Any, backbone: Any, view: Any, **options: Any
+    ) -> Found:
+        """Run until the wanted event and return it."""
+        if not isinstance(image, dict) or not image.get("path"):
+            raise GroupCamError("image must be an uploaded file; got none. Send one.")
+        if view not in get_args(View):
+            raise GroupCamError(f"view must be one of {', '.join(get_args(View))}; got {view!r}.")
+        layer = _text("target_layer", options.pop("target_layer", ""))
+        class_name = _text("class_name", options.pop("class_name", ""))
+        for name in ("groups", "blur_kernel_px"):  # JSON knows one kind of number
+            value = options.get(name)
+            if isinstance(value, float) and value.is_integer():
+                options[name] = int(value)
+        config = GroupCamConfig(**options)
+        loaded = self._workbench.load(_text("backbone", backbone))
+        layer = resolve_target_layer(loaded, layer or None).name
+        if class_name:
+            class_name = loaded.class_names[loaded.class_index_of(class_name)]
+        picture_id, _ = self._workbench.add_picture(image["path"])
+        choice = Choice(picture_id, loaded.name, layer, class_name or None, config, view)
+        events: Any = self._workbench.run_steps(choice)
+        event: Event
+        for event in events:
+            if isinstance(event, wanted):
+                events.close()
+                return event
+        raise RuntimeError(f"The run ended without {wanted.__name__}.")
+
+    def _predictions(self, event: Predicted) -> Answer:
+        """Return the top classes, most probable first."""
+        top = event.logits.softmax(0).topk(min(TOP_CLASSES, len(event.logits)))
+        return {
+            "backbone": event.backbone.name,
+            "classes": [
+                {"index": index, "label": event.backbone.class_names[index], "probability": value}
+                for index, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+            ],
+        }
+
+
+def _text(name: str, value: Any) -> str:
+    """Return a parameter that must be a text; nothing counts as an empty one."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise GroupCamError(f"{name} must be a text; got {value!r}.")
+    return value
+
+
+def _with_clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn what the caller can mend into one sentence, and hide everything else."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except (GroupCamError, TypeError, WeightsUnavailableError) as error:
+            raise gr.Error(str(error)) from error
+        except Exception as error:
+            logger.exception("An endpoint failed.")
+            raise gr.Error("Something went wrong here that should not have.") from error
+
+    return wrapped

@@ -1,0 +1,123 @@
+"""The page's own components, and the controls of GroupCamConfig."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import gradio as gr
+
+from groupcam.errors import GroupCamError
+from groupcam.models import View
+from groupcam.saliency import CHOICES, GroupCamConfig
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+EXAMPLES = sorted((ASSETS / "examples").glob("*.jpg"))
+MODEL_QUEUE = "model"  # everything that runs a network waits in one line
+
+VIEWS: dict[str, str] = {"crop": "the model's own crop", "whole": "the whole picture"}
+
+
+def from_assets(name: str, value: Any, **settings: Any) -> gr.HTML:
+    """Return the component whose markup and script are assets/NAME.html and assets/NAME.js."""
+    return gr.HTML(
+        value,
+        html_template=(ASSETS / f"{name}.html").read_text(encoding="utf-8"),
+        js_on_load=(ASSETS / f"{name}.js").read_text(encoding="utf-8"),
+        **settings,
+    )
+
+
+class ConfigControls:
+    """One control for each field of GroupCamConfig, with the field's own range and default."""
+
+    def __init__(self) -> None:
+        default = GroupCamConfig()
+        self.groups = _slider("groups", "Groups G", maximum=320, step=1)
+        self.blur_sigma_px = _slider("blur_sigma_px", "Blur sigma (px)", maximum=100, step=0.1)
+        with gr.Accordion("Advanced", open=False):
+            with gr.Row():
+                self.presets = {
+                    "paper": gr.Button("Paper's settings", size="sm"),
+                    "official": gr.Button("Authors' code", size="sm"),
+                }
+            self.view = gr.Radio(
+                [(text, name) for name, text in VIEWS.items()],
+                value="crop",
+                label="View",
+                info="The whole picture is stretched to the network's input.",
+            )
+            self.grouping = _choice("grouping", "Grouping")
+            self.merge = _choice("merge", "Masks merged")
+            self.is_denoised = gr.Checkbox(
+                default.percentile is not None, label="De-noise the masks", interactive=True
+            )
+            self.percentile = _slider("percentile", "De-noising percentile", maximum=99, step=1)
+            self.blur_kernel_px = _slider("blur_kernel_px", "Blur kernel (px)", maximum=201, step=2)
+            self.precision = _choice("precision", "Precision")
+
+    @property
+    def by_field(self) -> dict[str, Any]:
+        """Return the control of each field of GroupCamConfig, in the fields' order."""
+        return {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(GroupCamConfig)
+        }
+
+    @property
+    def all(self) -> list[Any]:
+        """Return every control, in the order that `parse` expects."""
+        return [self.view, self.is_denoised, *self.by_field.values()]
+
+    def parse(self, values: Sequence[Any]) -> tuple[View, GroupCamConfig]:
+        """Return view and settings from the controls' raw values, which anybody may have sent.
+
+        Raises:
+            GroupCamError: a value is out of range or not among its choices.
+            TypeError: a value is of the wrong type.
+        """
+        view, is_denoised, *settings = values
+        if view not in get_args(View):
+            raise GroupCamError(f"view must be one of {', '.join(get_args(View))}; got {view!r}.")
+        named = dict(zip(self.by_field, settings, strict=True))
+        for name in ("groups", "blur_kernel_px"):  # a browser sends 32 as 32.0 at times
+            if isinstance(named[name], float) and named[name].is_integer():
+                named[name] = int(named[name])
+        if not is_denoised:
+            named["percentile"] = None
+        return view, GroupCamConfig(**named)
+
+    def values_of(self, config: GroupCamConfig) -> dict[Any, Any]:
+        """Return what each control shows for some settings."""
+        values = {control: getattr(config, name) for name, control in self.by_field.items()}
+        values[self.is_denoised] = config.percentile is not None
+        if config.percentile is None:  # the slider keeps its place, to come back to
+            del values[self.percentile]
+        return values
+
+
+def _help(name: str) -> str:
+    """Return the field's own help text as a sentence."""
+    text: str = GroupCamConfig.__dataclass_fields__[name].metadata["help"]
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _slider(name: str, label: str, *, maximum: float, step: float) -> gr.Slider:
+    """Return a slider from the field's minimum up to a maximum that suits a page."""
+    field = GroupCamConfig.__dataclass_fields__[name]
+    return gr.Slider(
+        field.metadata["minimum"],
+        maximum,
+        value=field.default,
+        step=step,
+        label=label,
+        info=_help(name),
+        interactive=True,
+    )
+
+
+def _choice(name: str, label: str) -> gr.Dropdown:
+    """Return a list of the field's choices."""
+    default = GroupCamConfig.__dataclass_fields__[name].default
+    return gr.Dropdown(
+        list(CHOICES[name]), value=default, label=label, info=_help(name), interactive=True
+    )

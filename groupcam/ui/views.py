@@ -1,0 +1,322 @@
+"""Results as what the page's components show: HTML, data URIs and plain dictionaries.
+
+Everything that a visitor or a model hub can name (classes, files, layers) is escaped here or is
+set as text by the scripts in assets/.
+"""
+
+import base64
+from html import escape
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from groupcam.images import downscale
+from groupcam.metrics.curves import PartialCurves, changed_pixels
+from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_weight, mask_caption
+from groupcam.render.heatmap import heatmap, masked_tile, overlay
+from groupcam.saliency.perturb import gaussian_blur
+from groupcam.saliency.scoring import masked_inputs
+from groupcam.ui.workbench import Run, Working
+
+SHOWN_SIDE_PX = 900  # longest side of the picture that is sent to the browser
+HEAT_SIDE_PX = 448
+SAVED_SIDE_PX = 4096
+DETAIL_SIDE_PX = 288
+TILE_PX = 112
+CHANNELS_SHOWN = 12
+JPEG_QUALITY = 88
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+def data_uri(rgb: UInt8Array) -> str:
+    """Return a picture as a JPEG data URI: it needs no file, so no browser can meet half of one."""
+    done, encoded = cv2.imencode(
+        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    if not done:
+        raise RuntimeError("OpenCV could not encode a JPEG.")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+# --- status ------------------------------------------------------------------------------------
+
+
+def status(text: str, kind: str = "idle", done: int = 0, total: int = 0) -> str:
+    """Return the status line; kind is idle, busy, done or error."""
+    bar = ""
+    if kind == "busy":
+        width = f"width:{100 * done / total:.1f}%" if total else ""
+        known = "" if total else " gc-unknown"
+        bar = f'<div class="gc-bar{known}"><div style="{width}"></div></div>'
+    role = "alert" if kind == "error" else "status"
+    return (
+        f'<div class="gc-status gc-{kind}" role="{role}"><span class="gc-dot"></span>'
+        f"<span>{escape(text)}</span></div>{bar}"
+    )
+
+
+def working_status(event: Working) -> str:
+    """Return the status line of work in progress."""
+    text = event.text
+    if event.total:
+        megabytes = event.stage == "load"
+        scale = 1e6 if megabytes else 1
+        unit = " MB" if megabytes else ""
+        text += f": {event.done / scale:.0f} of {event.total / scale:.0f}{unit}"
+    return status(f"{text} …", "busy", event.done, event.total)
+
+
+def finished_text(run: Run) -> str:
+    """Return the sentence that stands when everything is done."""
+    explanation = run.explanation
+    return (
+        f"Done: map in {explanation.elapsed_s:.2f} s, {explanation.forward_passes} forward passes."
+    )
+
+
+# --- map ---------------------------------------------------------------------------------------
+
+
+def viewer(run: Run, color_map: str) -> dict[str, Any]:
+    """Return what assets/viewer.js draws: the picture, the heatmap and where it lies."""
+    height, width = run.picture.rgb.shape[:2]
+    top, left, bottom, right = run.box
+    saliency_map = run.explanation.saliency_map.numpy()
+    shape = (bottom - top, right - left)
+    scale = HEAT_SIDE_PX / max(shape)
+    size = (max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale)))  # OpenCV: (W, H)
+    heat = heatmap(
+        np.clip(cv2.resize(saliency_map, size, interpolation=cv2.INTER_LINEAR), 0, 1), color_map
+    )
+    colors = matplotlib.colormaps[color_map](np.linspace(0, 1, 9))
+    return {
+        "picture": data_uri(downscale(run.picture.rgb, SHOWN_SIDE_PX)),
+        "heat": "" if run.explanation.blank_reason else data_uri(heat),
+        "box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
+        "aspect": width / height,
+        "colors": [matplotlib.colors.to_hex(color) for color in colors],
+        "caption": caption(run),
+        "blank": run.explanation.blank_reason or "",
+    }
+
+
+def caption(run: Run) -> str:
+    """Return one line that says what is shown and with which settings it was made."""
+    explanation = run.explanation
+    return (
+        f"{explanation.class_label} {explanation.probability:.1%} · "
+        f"{run.choice.backbone} · {explanation.target_layer} · "
+        f"{explanation.config.groups} groups · blur σ {explanation.config.blur_sigma_px:g} px"
+    )
+
+
+def saved_overlay(run: Run, color_map: str, opacity: float) -> UInt8Array:
+    """Return the overlay at the picture's own size, as far as that is bounded."""
+    height, width = run.picture.rgb.shape[:2]
+    picture = downscale(run.picture.rgb, SAVED_SIDE_PX)
+    scale = picture.shape[0] / height
+    top, left, bottom, right = (round(edge * scale) for edge in run.box)
+    bottom, right = min(bottom, picture.shape[0]), min(right, picture.shape[1])
+    return overlay(
+        picture,
+        run.explanation.saliency_map.numpy(),
+        color_map=color_map,
+        opacity=opacity,
+        box=None if run.box == (0, 0, height, width) else (top, left, bottom, right),
+    )
+
+
+# --- group masks -------------------------------------------------------------------------------
+
+
+def masks(run: Run) -> dict[str, Any]:
+    """Return what assets/masks.js draws: one sprite with all tiles, and the numbers of each."""
+    explanation = run.explanation
+    order = groups_by_weight(explanation.group_weights.numpy())
+    # Many groups get smaller tiles, so that the sprite stays below a few megapixels.
+    side = TILE_PX if len(order) <= 128 else 72 if len(order) <= 512 else 40
+    seen = cv2.resize(_seen(run, 2 * side), (side, side), interpolation=cv2.INTER_AREA)
+    columns = min(16, len(order))
+    sheet = np.zeros((-(-len(order) // columns) * side, columns * side, 3), np.uint8)
+    tiles = []
+    weights = explanation.group_weights.tolist()
+    masked = explanation.masked_probability.tolist()
+    is_dead = explanation.is_dead_group.tolist()
+    group_masks = explanation.group_masks
+    for place, group in enumerate(order):
+        row, column = divmod(place, columns)
+        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = masked_tile(
+            seen, group_masks[group].numpy()
+        )
+        tiles.append(
+            {
+                "group": group,
+                "caption": mask_caption(group, weights[group], is_empty=is_dead[group]),
+                "weight": weights[group],
+                "masked": masked[group],
+                "dead": is_dead[group],
+            }
+        )
+    return {
+        "sprite": data_uri(sheet),
+        "columns": columns,
+        "rows": sheet.shape[0] // side,
+        "tiles": tiles,
+        "blurred": explanation.baseline_probability,
+        "label": explanation.class_label,
+    }
+
+
+def mask_detail(run: Run, group: int, color_map: str) -> str:
+    """Return one group in full: its mask, what the network saw through it, its channels."""
+    explanation = run.explanation
+    mask = explanation.group_masks[group]
+    preprocessing = run.backbone.preprocessing
+    config = explanation.config
+    inputs = run.capture.inputs.cpu()
+    blurred = gaussian_blur(inputs, config.blur_sigma_px, config.blur_kernel_px)
+    seen = preprocessing.to_rgb(inputs)[0]
+    through = preprocessing.to_rgb(masked_inputs(inputs, blurred, mask[None]))[0]
+    label = escape(explanation.class_label)
+    masked = float(explanation.masked_probability[group])
+    weight = float(explanation.group_weights[group])
+    if bool(explanation.is_dead_group[group]):
+        verdict = "Its mask is empty, so it was not scored and weighs 0."
+    elif weight > 0:
+        verdict = (
+            f"Seen through this mask, <b>{label}</b> has {masked:.2%}; the blurred picture alone "
+            f"gives it {explanation.baseline_probability:.2%}. The gain, <b>{weight:.4f}</b>, is "
+            "this group's weight in the map."
+        )
+    else:
+        verdict = (
+            f"Seen through this mask, <b>{label}</b> has {masked:.2%}, no more than the "
+            f"{explanation.baseline_probability:.2%} of the blurred picture: weight 0."
+        )
+    return (
+        f'<section class="gc-detail" aria-label="Group {group + 1}">'
+        f"<h4>Group {group + 1}</h4><p>{verdict}</p>"
+        '<div class="gc-row">'
+        + _figure(overlay(seen, mask.numpy(), color_map=color_map), "Mask on the picture")
+        + _figure(through, "Masked input: what the network saw")
+        + "</div>"
+        + _channels(run, group, color_map)
+        + "</section>"
+    )
+
+
+def _channels(run: Run, group: int, color_map: str) -> str:
+    """Return the channels of a group that weigh most, with their activation maps."""
+    members = (run.explanation.channel_groups == group).nonzero()[:, 0]
+    if len(members) == 0:
+        return "<p>No channel is in this group.</p>"
+    weights = run.capture.channel_weights[0].cpu()
+    activations = run.capture.activations[0].cpu()  # (C, h, w)
+    strength = (weights[:, None, None] * activations).abs().sum(dim=(1, 2))[members]
+    shown = members[strength.argsort(descending=True)[:CHANNELS_SHOWN]]
+    figures = "".join(
+        _figure(
+            heatmap(_enlarged(activations[channel]), color_map),
+            f"#{int(channel)} · {float(weights[channel]):+.2g}",
+        )
+        for channel in shown
+    )
+    more = "" if len(members) == len(shown) else f", the {len(shown)} strongest shown"
+    return (
+        f"<h5>{len(members)} channels{more}: activation and weight (mean gradient)</h5>"
+        f'<div class="gc-channels">{figures}</div>'
+    )
+
+
+def _enlarged(activation: Tensor) -> npt.NDArray[np.float32]:
+    """Return one channel scaled to [0, 1], large enough to be a crisp small picture."""
+    values = activation - activation.min()
+    values = values / values.max().clamp(min=torch.finfo(torch.float32).tiny)
+    factor = max(1, 70 // max(values.shape))
+    large: npt.NDArray[np.float32] = np.kron(
+        values.numpy(), np.ones((factor, factor), np.float32)
+    ).astype(np.float32)
+    return large
+
+
+def _seen(run: Run, longest_side: int) -> UInt8Array:
+    """Return the part of the picture that the network saw."""
+    top, left, bottom, right = run.box
+    return downscale(np.ascontiguousarray(run.picture.rgb[top:bottom, left:right]), longest_side)
+
+
+def _figure(rgb: UInt8Array, text: str) -> str:
+    """Return a picture with a caption."""
+    shown = escape(text)
+    return (
+        f'<figure><img src="{data_uri(rgb)}" alt="{shown}"><figcaption>{shown}</figcaption></figure>'
+    )
+
+
+# --- curves ------------------------------------------------------------------------------------
+
+
+def curves(run: Run, points: PartialCurves | None = None) -> dict[str, Any]:
+    """Return what assets/curves.js draws: the points that are ready, the areas when all are."""
+    source = points if points is not None else run.curves
+    if source is None:
+        return {"x": [], "insertion": [], "deletion": []}
+    areas = {}
+    if run.curves is not None:
+        areas = {"insertionAuc": run.curves.insertion_auc, "deletionAuc": run.curves.deletion_auc}
+    return {
+        "x": _rounded(source.fractions),
+        "insertion": _rounded(source.insertion),
+        "deletion": _rounded(source.deletion),
+        "insertionColor": INSERTION_COLOR,
+        "deletionColor": DELETION_COLOR,
+        "label": run.explanation.class_label,
+        **areas,
+    }
+
+
+def perturbed(run: Run, percent: float) -> str:
+    """Return both perturbed pictures at a fraction of changed pixels, with their probability."""
+    size = run.perturbed.rank.numel()
+    fraction = min(max(percent / 100, 0.0), 1.0)
+    place, pixels = None, round(fraction * size)
+    if run.curves is not None:  # the nearest point of the curves, so that the numbers are theirs
+        place = int((run.curves.fractions - fraction).abs().argmin())
+        pixels = int(changed_pixels(size, run.curves.protocol)[place])
+    count = torch.tensor([pixels], device=run.perturbed.rank.device)
+    to_rgb = run.backbone.preprocessing.to_rgb
+    parts = []
+    for name, pictures, values, verb in (
+        ("Insertion", run.perturbed.inserted(count), run.curves and run.curves.insertion, "shown"),
+        ("Deletion", run.perturbed.deleted(count), run.curves and run.curves.deletion, "removed"),
+    ):
+        probability = ""
+        if values is not None and place is not None:
+            probability = f" → {float(values[place]):.1%}"
+        parts.append(_figure(to_rgb(pictures.cpu())[0], f"{name}: {pixels / size:.0%} {verb}{probability}"))
+    return f'<div class="gc-row gc-perturbed">{"".join(parts)}</div>'
+
+
+def curves_csv(run: Run) -> str:
+    """Return the curves as CSV text, with what they belong to in the first line."""
+    if run.curves is None:
+        raise ValueError("The curves are not complete.")
+    lines = [
+        f"# {caption(run)}; insertion AUC {run.curves.insertion_auc:.6f}, "
+        f"deletion AUC {run.curves.deletion_auc:.6f}".replace("\n", " "),
+        "fraction,insertion,deletion",
+    ]
+    rows = zip(run.curves.fractions, run.curves.insertion, run.curves.deletion, strict=True)
+    lines += [f"{x:.6f},{inserted:.6f},{deleted:.6f}" for x, inserted, deleted in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _rounded(values: Tensor) -> list[float]:
+    """Return numbers short enough for many updates a second."""
+    return [round(value, 4) for value in values.tolist()]

@@ -1,0 +1,313 @@
+"""What happens between a visitor's choice and the results: pictures, backbones, runs.
+
+No Gradio in here: a run is a generator of events, and the page decides how they look.
+"""
+
+import hashlib
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from groupcam.errors import GroupCamError
+from groupcam.images import Picture, open_picture
+from groupcam.metrics import CurveProtocol, Curves, curve_steps
+from groupcam.metrics.curves import PartialCurves, PerturbedPictures, perturbed_pictures
+from groupcam.models import (
+    Backbone,
+    TargetLayer,
+    View,
+    default_target_layer,
+    load_backbone,
+    resolve_name,
+    resolve_target_layer,
+)
+from groupcam.saliency import Explanation, GroupCamConfig, explain_steps
+from groupcam.saliency.capture import Capture, capture_layer
+from groupcam.ui.cache import ByteBoundedCache
+
+CURVE_STEPS = 112  # the authors' number at 224 x 224; larger inputs take larger steps
+
+BACKBONES_KEPT = 3
+PICTURE_BYTES = 600 * 2**20
+CAPTURE_BYTES = 300 * 2**20
+RUN_BYTES = 400 * 2**20
+
+Result = TypeVar("Result")
+
+
+class Choice(NamedTuple):
+    """Everything that a result depends on; hashable, so equal choices share a result."""
+
+    picture_id: str
+    backbone: str
+    target_layer: str | None  # None: the backbone's default
+    class_name: str | None  # None: the top class
+    config: GroupCamConfig
+    view: View
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished explanation with all that its views need."""
+
+    choice: Choice
+    picture: Picture
+    backbone: Backbone
+    capture: Capture
+    explanation: Explanation
+    perturbed: PerturbedPictures
+    curves: Curves | None = None  # None until both curves are complete
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Return (top, left, bottom, right): the part of the picture that the network saw."""
+        height, width = self.picture.rgb.shape[:2]
+        return self.backbone.preprocessing.box((height, width), self.choice.view)
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the memory that keeping this run costs beyond its picture and backbone."""
+        tensors = [
+            *(value for value in vars(self.explanation).values() if isinstance(value, Tensor)),
+            *vars(self.perturbed).values(),
+        ]
+        return _bytes_of(*tensors) + capture_bytes(self.capture)
+
+
+@dataclass(frozen=True)
+class Working:
+    """What is being done, with how much of how much when that is known."""
+
+    stage: Literal["load", "score", "curves"]
+    text: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """The network has seen the picture."""
+
+    backbone: Backbone
+    layer: TargetLayer
+    logits: Tensor  # (K,)
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """The map is there."""
+
+    run: Run
+    from_cache: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """Some points of the curves are there."""
+
+    run: Run
+    points: PartialCurves
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """Everything is there."""
+
+    run: Run
+
+
+Event = Working | Predicted | Explained | Drawing | Finished
+
+
+class Workbench:
+    """Pictures, backbones and results in bounded caches, shared by all visitors."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+        self._pictures: ByteBoundedCache[Picture] = ByteBoundedCache(PICTURE_BYTES)
+        self._captures: ByteBoundedCache[Capture] = ByteBoundedCache(CAPTURE_BYTES)
+        self._runs: ByteBoundedCache[Run] = ByteBoundedCache(RUN_BYTES)
+        self._backbones: OrderedDict[str, Backbone] = OrderedDict()
+        self._loading = threading.Lock()
+
+    def add_picture(self, path: str | Path) -> tuple[str, Picture]:
+        """Return a picture's id and the picture; the same pixels always get the same id.
+
+        Raises:
+            GroupCamError: the file is no picture, damaged or outside the limits.
+        """
+        picture = open_picture(path)
+        digest = hashlib.sha256(repr(picture.rgb.shape).encode())
+        digest.update(picture.rgb.data)
+        picture_id = digest.hexdigest()
+        self._pictures.put(picture_id, picture, picture.rgb.nbytes)
+        return picture_id, picture
+
+    def run_of(self, choice: Choice | None) -> Run | None:
+        """Return a finished or unfinished run of this choice if it is still kept."""
+        return None if choice is None else self._runs.get(choice)
+
+    def backbone(self, name: str) -> Backbone | None:
+        """Return a loaded backbone, which counts as used now, or None."""
+        with self._loading:
+            if name in self._backbones:
+                self._backbones.move_to_end(name)
+            return self._backbones.get(name)
+
+    def load(
+        self, name: str, progress: Callable[[str, int, int], None] | None = None
+    ) -> Backbone:
+        """Return a backbone with its default weights, loading it unless it is kept.
+
+        Raises:
+            GroupCamError: the name is not known, or the network cannot be used.
+            WeightsUnavailableError: its weights cannot be had here.
+        """
+        kept = self.backbone(name)
+        if kept is not None:
+            return kept
+        resolve_name(name)
+        backbone = load_backbone(name, device=self._device, progress=progress)
+        default_target_layer(backbone)  # probes the layers, so that the first picture need not
+        with self._loading:
+            self._backbones[name] = backbone
+            while len(self._backbones) > BACKBONES_KEPT:
+                self._backbones.popitem(last=False)
+        return backbone
+
+    def load_steps(self, name: str) -> Generator[Working, None, Backbone]:
+        """Load a backbone in a thread and report on it; stopping early lets it finish there."""
+        kept = self.backbone(name)
+        if kept is not None:
+            return kept
+        yield Working("load", f"Loading {name}")
+        return (yield from _followed(lambda progress: self.load(name, progress)))
+
+    def run_steps(self, choice: Choice) -> Iterator[Event]:
+        """Explain a picture and draw its curves, as events; closing stops the work.
+
+        Raises:
+            GroupCamError: something in the choice is not possible.
+            WeightsUnavailableError: the backbone's weights cannot be had here.
+        """
+        picture = self._pictures.get(choice.picture_id)
+        if picture is None:
+            raise GroupCamError("The picture must still be on the server; it is not. Upload it again.")
+        backbone = yield from self.load_steps(choice.backbone)
+
+        run = self._runs.get(choice)
+        from_cache = run is not None
+        if run is None:
+            capture = self._capture(choice, picture, backbone)
+            yield Predicted(backbone, capture.target_layer, capture.logits[0])
+            run = yield from self._explain(choice, picture, backbone, capture)
+            self._runs.put(choice, run, run.size_bytes)
+        else:
+            yield Predicted(backbone, run.capture.target_layer, run.capture.logits[0])
+        yield Explained(run, from_cache)
+
+        if run.curves is None:
+            run = yield from self._draw_curves(run)
+            self._runs.put(choice, run, run.size_bytes)
+        yield Finished(run)
+
+    def _capture(self, choice: Choice, picture: Picture, backbone: Backbone) -> Capture:
+        """Return the capture of this picture, layer and class, reused when it is kept."""
+        layer = resolve_target_layer(backbone, choice.target_layer)
+        key = (choice.picture_id, choice.view, choice.backbone, layer.name, choice.class_name)
+        capture = self._captures.get(key)
+        if capture is None:
+            class_index = (
+                None
+                if choice.class_name is None
+                else torch.tensor([backbone.class_index_of(choice.class_name)])
+            )
+            inputs = backbone.preprocess(picture.rgb, choice.view)
+            if class_index is not None:
+                class_index = class_index.to(inputs.device)
+            capture = capture_layer(backbone, inputs, layer, class_index)
+            self._captures.put(key, capture, capture_bytes(capture))
+        return capture
+
+    def _explain(
+        self, choice: Choice, picture: Picture, backbone: Backbone, capture: Capture
+    ) -> Generator[Working, None, Run]:
+        """Return the run without its curves."""
+        steps = explain_steps(backbone, capture.inputs, choice.config, capture=capture)
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                explanation: Explanation = end.value[0]
+                break
+            yield Working("score", "Scoring the group masks", progress.done, progress.total)
+        return Run(
+            choice=choice,
+            picture=picture,
+            backbone=backbone,
+            capture=capture,
+            explanation=explanation,
+            perturbed=perturbed_pictures(
+                capture.inputs[0], explanation.saliency_map.to(capture.inputs.device)
+            ),
+        )
+
+    def _draw_curves(self, run: Run) -> Generator[Event, None, Run]:
+        """Return the run with its curves."""
+        inputs = run.capture.inputs
+        steps = curve_steps(
+            run.backbone,
+            inputs,
+            run.explanation.saliency_map[None].to(inputs.device),
+            run.capture.class_index,
+            protocol=CurveProtocol.with_steps(CURVE_STEPS, (inputs.shape[-2], inputs.shape[-1])),
+        )
+        while True:
+            try:
+                points = next(steps)
+            except StopIteration as end:
+                return replace(run, curves=end.value[0])
+            yield Drawing(run, points)
+
+
+def capture_bytes(capture: Capture) -> int:
+    """Return the memory that a capture holds."""
+    return _bytes_of(capture.inputs, capture.activations, capture.gradients, capture.logits)
+
+
+def _bytes_of(*tensors: Tensor) -> int:
+    """Return the memory of some tensors."""
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _followed(
+    work: Callable[[Callable[[str, int, int], None]], Result],
+) -> Generator[Working, None, Result]:
+    """Run `work` in a thread, yield its progress, return its result or raise its error."""
+    reports: queue.Queue[Working | None] = queue.Queue()
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            outcome.append(
+                work(lambda text, done, total: reports.put(Working("load", text, done, total)))
+            )
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            reports.put(None)
+
+    threading.Thread(target=target, daemon=True).start()
+    while (report := reports.get()) is not None:
+        yield report
+    if failure:
+        raise failure[0]
+    return outcome[0]
