@@ -1,5 +1,7 @@
 """Small networks whose layers are known by construction."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,15 @@ class Blocks(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         logits: Tensor = self.head(self.pool(self.stages(self.stem(inputs))).flatten(1))
         return logits
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep to one thread: single pictures gain little from more, a busy machine loses much."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

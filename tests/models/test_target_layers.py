@@ -298,7 +298,7 @@ FAMILIES = {
     "torchvision/shufflenet_v2_x0_5": ("conv5", (1024, 7, 7)),
     "torchvision/mnasnet0_5": ("layers.13", (160, 7, 7)),
     # Attention over the whole grid blurs the traces by which the layout is told.
-    "torchvision/maxvit_t": ("blocks.3", (512, 7, 7)),
+    "timm/visformer_tiny": ("stage3", (384, 7, 7)),
     "torchvision/googlenet": ("inception5b", (1024, 7, 7)),
     "torchvision/swin_t": ("features.7", (768, 7, 7)),
 }
