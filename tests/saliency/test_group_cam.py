@@ -137,8 +137,6 @@ def test_forward_passes_are_counted_as_they_are_made(
 def test_classes_can_be_chosen_for_all_or_for_each_picture(
     tiny_cnn: Backbone, tiny_inputs: Tensor
 ) -> None:
-    fraction: Any = 0.5  # from a caller who does not check types
-
     for_all = explain(tiny_cnn, tiny_inputs, class_index=1, config=GroupCamConfig(groups=3))
     for_each = explain(
         tiny_cnn, tiny_inputs, class_index=[0, 1, 2], config=GroupCamConfig(groups=3)
@@ -149,6 +147,7 @@ def test_classes_can_be_chosen_for_all_or_for_each_picture(
     torch.testing.assert_close(for_all.saliency_map[1], for_each.saliency_map[1])
     with pytest.raises(GroupCamError, match="one for each of the 3 pictures; got 2"):
         explain(tiny_cnn, tiny_inputs, class_index=[0, 1])
+    fraction: Any = 0.5  # from a caller who does not check types
     with pytest.raises(TypeError, match=r"must be a whole number; got 0\.5"):
         explain(tiny_cnn, tiny_inputs, class_index=fraction)
 
