@@ -17,7 +17,7 @@ const draw = () => {
   const x = value.x || [];
   const width = Math.max(260, chart.clientWidth || 480);
   const height = Math.min(320, Math.max(210, width * 0.56));
-  const [left, right, top, bottom] = [40, 12, 12, 40];
+  const [left, right, top, bottom] = [38, 22, 12, 40];
   const across = (part) => left + part * (width - left - right);
   const up = (part) => height - bottom - part * (height - top - bottom);
   chart.setAttribute("viewBox", `0 0 ${width} ${height}`);

@@ -1,6 +1,6 @@
 // The group masks as a gallery of buttons, heaviest first. The value comes from views.masks().
 const list = element.querySelector(".gc-tiles");
-const percent = (part) => `${(100 * part).toFixed(part < 0.0995 ? 2 : 1)} %`;
+const percent = (part) => `${(100 * part).toFixed(part < 0.0995 ? 2 : 1)}%`;
 
 const draw = () => {
   const value = props.value;

@@ -10,7 +10,7 @@ depends on the baseline, so it is not comparable across protocols.
 Known flaw: perturbed pictures are unlike anything that the network was trained on.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import overload
 
@@ -82,6 +82,10 @@ class CurvesBatch:
     def __len__(self) -> int:
         """Return the number of pictures N."""
         return len(self.insertion)
+
+    def __iter__(self) -> Iterator[Curves]:
+        """Go through the pictures."""
+        return (self[picture] for picture in range(len(self)))
 
     def __getitem__(self, picture: int) -> Curves:
         """Return the curves of one picture."""

@@ -1,5 +1,6 @@
 """What an explanation holds."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -69,6 +70,10 @@ class ExplanationBatch:
     def __len__(self) -> int:
         """Return the number of pictures N."""
         return len(self.saliency_map)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        """Go through the pictures."""
+        return (self[picture] for picture in range(len(self)))
 
     def __getitem__(self, picture: int) -> Explanation:
         """Return the explanation of one picture; `elapsed_s` is its share of the batch's."""

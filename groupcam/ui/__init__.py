@@ -19,7 +19,10 @@ def launch_options() -> dict[str, Any]:
     """Return the look of the page and its limits, as arguments for `launch`."""
     return {
         "theme": gr.themes.Default(
-            primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
+            primary_hue="blue",
+            neutral_hue="slate",
+            font=FONTS,
+            font_mono=["ui-monospace", "monospace"],
         ),
         "css_paths": [ASSETS / "page.css"],
         "max_file_size": "100mb",

@@ -22,7 +22,8 @@ from groupcam.render.heatmap import DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui import views
 from groupcam.ui.components import MODEL_QUEUE
-from groupcam.ui.workbench import Choice, Event, Explained, Finished, Predicted, Workbench
+from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted
+from groupcam.ui.workbench import Workbench
 
 TOP_CLASSES = 5
 
@@ -43,12 +44,11 @@ def add_endpoints(workbench: Workbench) -> None:
         "target_layer": gr.Textbox("", visible=False, label="target layer; empty: the default"),
         "class_name": gr.Textbox("", visible=False, label="class or its index; empty: the top"),
     }
-    settings = {
-        field.name: (gr.Textbox if isinstance(field.default, str) else gr.Number)(
-            field.default, visible=False, label=field.metadata["help"]
-        )
-        for field in dataclasses.fields(GroupCamConfig)
-    }
+    settings: dict[str, Any] = {}
+    for field in dataclasses.fields(GroupCamConfig):
+        default = getattr(GroupCamConfig(), field.name)
+        component = gr.Textbox if isinstance(default, str) else gr.Number
+        settings[field.name] = component(default, visible=False, label=field.metadata["help"])
     for function, inputs in (
         (endpoints.predict, network),
         (endpoints.layers, {"backbone": network["backbone"]}),

@@ -107,7 +107,7 @@ def _slider(name: str, label: str, *, maximum: float, step: float) -> gr.Slider:
     return gr.Slider(
         field.metadata["minimum"],
         maximum,
-        value=field.default,
+        value=getattr(GroupCamConfig(), name),
         step=step,
         label=label,
         info=_help(name),
@@ -117,7 +117,7 @@ def _slider(name: str, label: str, *, maximum: float, step: float) -> gr.Slider:
 
 def _choice(name: str, label: str) -> gr.Dropdown:
     """Return a list of the field's choices."""
-    default = GroupCamConfig.__dataclass_fields__[name].default
+    default = getattr(GroupCamConfig(), name)
     return gr.Dropdown(
         list(CHOICES[name]), value=default, label=label, info=_help(name), interactive=True
     )

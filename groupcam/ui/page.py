@@ -1,16 +1,12 @@
 """The page: its controls, its results, and what each event does."""
 
 import logging
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import fields
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any
 
-import cv2
 import gradio as gr
-import numpy as np
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.models import (
@@ -18,36 +14,30 @@ from groupcam.models import (
     Backbone,
     TargetLayer,
     View,
-    list_backbones,
     resolve_target_layer,
     target_layers,
 )
-from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import PRESETS, GroupCamConfig
-from groupcam.ui import components, views
+from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
-from groupcam.ui.components import EXAMPLES, MODEL_QUEUE
+from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.latest import LatestWins
-from groupcam.ui.workbench import (
-    Choice,
-    Drawing,
-    Event,
-    Explained,
-    Finished,
-    Predicted,
-    Run,
-    Workbench,
-    Working,
-)
+from groupcam.ui.layout import NO_CURVES, TOP_CLASSES, TOP_PREDICTION, WELCOME, Layout
+from groupcam.ui.result_views import ResultViews
+from groupcam.ui.runs import Choice, Drawing, Event, Explained, Finished, Predicted, Working
+from groupcam.ui.workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
-TOP_CLASSES = 5
 SETTLE_S = 0.15  # a slider that is being dragged comes to rest before a run starts
 UPDATE_S = 0.1  # more than ten updates a second are not seen, and cost the network time
 UNEXPECTED = "Something went wrong here that should not have. It was logged; try other settings."
-WELCOME = "Ready. Choose a picture to see where the network looks."
-TOP_PREDICTION = ("Top prediction", "")
+
+# What needs no server. A view's own script reads the marker's event.
+MOVE_MARKER = "(at) => document.dispatchEvent(new CustomEvent('gc-fraction', {detail: at}))"
+SET_OPACITY = "(a) => document.querySelector('#gc-viewer').style.setProperty('--heat-opacity', a)"
+SET_LAYOUT = "(mode) => { document.querySelector('.gc-viewer').dataset.mode = mode }"
+CLICK_DOWNLOAD = "() => document.querySelector('#gc-file').click()"
 
 Updates = dict[Any, Any]
 
@@ -58,132 +48,47 @@ class Page:
     def __init__(self, device: str = "cpu") -> None:
         self.workbench = Workbench(device)
         self.latest = LatestWins()
-
-    # --- layout --------------------------------------------------------------------------------
+        self.views = ResultViews(self.workbench)
 
     def build(self) -> gr.Blocks:
         """Return the page."""
+        demo: gr.Blocks
         with gr.Blocks(
             title="groupcam", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
         ) as demo:
-            self.picture_id = gr.State(None)
-            self.picture_path = gr.State(None)
-            self.shown_backbone = gr.State("")
-            self.choice = gr.State(None)
-            self.token = gr.State(None)
-            gr.HTML(
-                "<h1>groupcam</h1><p>Where an image classifier looks, and why: "
-                "Group-CAM for any timm or torchvision backbone.</p>",
-                elem_id="gc-title",
-            )
-            with gr.Row():
-                with gr.Column(scale=3, min_width=320):
-                    self._build_controls()
-                with gr.Column(scale=8, min_width=340):
-                    self._build_results()
+            self.ui = Layout()
             self._wire(demo)
             add_endpoints(self.workbench)
         return demo
 
-    def _build_controls(self) -> None:
-        self.picture = gr.Image(
-            label="Picture",
-            type="filepath",
-            image_mode=None,
-            sources=["upload", "clipboard", "webcam"],
-            height=260,
-            buttons=[],
-            elem_id="gc-picture",
-        )
-        gr.Examples(
-            [[str(path)] for path in EXAMPLES],
-            inputs=[self.picture],
-            example_labels=[path.stem.replace("_", " ") for path in EXAMPLES],
-            label="Examples (public domain)",
-            examples_per_page=12,
-        )
-        self.backbone = gr.Dropdown(
-            _backbone_choices(),
-            value=DEFAULT_BACKBONE,
-            label="Backbone",
-            info="Type to search. ✓ is ready without a download.",
-            elem_id="gc-backbone",
-        )
-        self.layer = gr.Dropdown(
-            [], value=None, label="Target layer", info="channels × rows × columns", interactive=True
-        )
-        self.class_name = gr.Dropdown(
-            [TOP_PREDICTION],
-            value="",
-            label="Target class",
-            info="Type to search all classes, or click a prediction below.",
-            interactive=True,
-        )
-        self.top = gr.Label(
-            label="What the network sees", num_top_classes=TOP_CLASSES, elem_id="gc-top"
-        )
-        self.settings = components.ConfigControls()
-        with gr.Row():
-            self.run_again = gr.Button("Run again", size="sm")
-            self.stop = gr.Button("Stop", size="sm", variant="stop")
-
-    def _build_results(self) -> None:
-        self.status = gr.HTML(views.status(WELCOME), elem_id="gc-status")
-        with gr.Row():
-            with gr.Column(scale=6, min_width=340, elem_classes="gc-panel"):
-                gr.Markdown("### Where it looks")
-                self.viewer = components.from_assets("viewer", {}, elem_id="gc-viewer")
-                with gr.Row():
-                    self.layout = gr.Radio(
-                        [("Divider", "divider"), ("Side by side", "side")],
-                        value="divider",
-                        label="View",
-                        min_width=150,
-                        interactive=True,
-                    )
-                    self.color_map = gr.Dropdown(
-                        list(COLOR_MAPS),
-                        value=DEFAULT_COLOR_MAP,
-                        label="Colour map",
-                        min_width=120,
-                    )
-                    self.opacity = gr.Slider(
-                        0, 1, value=DEFAULT_OPACITY, step=0.05, label="Opacity", min_width=150
-                    )
-                with gr.Row():
-                    self.save_overlay = gr.Button("Overlay (PNG)", size="sm", min_width=90)
-                    self.save_map = gr.Button("Map (NPY)", size="sm", min_width=90)
-                    self.save_curves = gr.Button("Curves (CSV)", size="sm", min_width=90)
-                self.file = gr.DownloadButton(visible="hidden", elem_id="gc-file")
-            with gr.Column(scale=5, min_width=320, elem_classes="gc-panel"):
-                gr.Markdown("### Does it matter? Deletion and insertion")
-                self.curves = components.from_assets(
-                    "curves", {"x": [], "insertion": [], "deletion": []}, elem_id="gc-curves"
-                )
-                self.fraction = gr.Slider(
-                    0, 100, value=20, step=1, label="Pixels changed (%)", interactive=True
-                )
-                self.perturbed = gr.HTML("", elem_id="gc-perturbed")
-        with gr.Row():
-            with gr.Column(scale=6, min_width=340, elem_classes="gc-panel"):
-                gr.Markdown("### The group masks behind the map, heaviest first")
-                self.masks = components.from_assets("masks", {}, elem_id="gc-masks")
-            with gr.Column(scale=5, min_width=320, elem_classes="gc-panel"):
-                gr.Markdown("### One group in full")
-                self.detail = gr.HTML(
-                    '<p class="gc-quiet">Choose a mask to see what the network saw through it.</p>',
-                    elem_id="gc-detail",
-                )
-
     # --- wiring --------------------------------------------------------------------------------
 
     def _wire(self, demo: gr.Blocks) -> None:
-        controls = [self.backbone, self.layer, self.class_name, *self.settings.all]
-        inputs = [self.token, self.picture_id, self.shown_backbone, self.color_map, self.fraction]
+        controls = [self.ui.backbone, self.ui.layer, self.ui.class_name, *self.ui.settings.all]
+        inputs = [
+            self.ui.token,
+            self.ui.picture_id,
+            self.ui.shown_backbone,
+            self.ui.color_map,
+            self.ui.fraction,
+        ]
         outputs = [
-            *(self.status, self.viewer, self.top, self.layer, self.class_name, self.masks),
-            *(self.detail, self.curves, self.perturbed, self.choice, self.shown_backbone),
-            self.settings.groups,
+            *(
+                self.ui.status,
+                self.ui.viewer,
+                self.ui.top,
+                self.ui.layer,
+                self.ui.class_name,
+                self.ui.masks,
+            ),
+            *(
+                self.ui.detail,
+                self.ui.curves,
+                self.ui.perturbed,
+                self.ui.choice,
+                self.ui.shown_backbone,
+            ),
+            self.ui.settings.groups,
         ]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -191,8 +96,8 @@ class Page:
             """After an event: wait until the choice rests, then run it unless it ran already."""
             event.success(
                 self.settle,
-                [self.picture_id, *controls],
-                self.token,
+                [self.ui.picture_id, *controls],
+                self.ui.token,
                 queue=False,
                 trigger_mode="always_last",
                 preprocess=False,
@@ -205,90 +110,111 @@ class Page:
                 preprocess=False,
                 concurrency_limit=1,
                 concurrency_id=MODEL_QUEUE,
-                show_progress_on=self.status,
+                show_progress_on=self.ui.status,
                 **{**private, "show_progress": "minimal"},
             )
 
         demo.load(
-            self.open_page, None, [self.layer, self.class_name, self.shown_backbone], **private
+            self.open_page,
+            None,
+            [self.ui.layer, self.ui.class_name, self.ui.shown_backbone],
+            **private,
         )
         demo.unload(self.leave)
         then_run(
-            self.picture.change(
+            self.ui.picture.change(
                 self.take_picture,
-                [self.picture, self.picture_id, self.picture_path],
+                [self.ui.picture, self.ui.picture_id, self.ui.picture_path],
                 [
-                    *(self.picture, self.picture_id, self.picture_path, self.class_name),
-                    *(self.status, self.viewer, self.top, self.masks, self.detail),
-                    *(self.curves, self.perturbed, self.choice),
+                    *(
+                        self.ui.picture,
+                        self.ui.picture_id,
+                        self.ui.picture_path,
+                        self.ui.class_name,
+                    ),
+                    *(self.ui.status, self.ui.viewer, self.ui.top, self.ui.masks, self.ui.detail),
+                    *(self.ui.curves, self.ui.perturbed, self.ui.choice),
                 ],
                 preprocess=False,
                 trigger_mode="always_last",
                 **private,
             )
         )
-        user_changes = [self.backbone.input, self.layer.input, self.class_name.input]
-        for control in self.settings.all:
+        user_changes = [self.ui.backbone.input, self.ui.layer.input, self.ui.class_name.input]
+        for control in self.ui.settings.all:
             user_changes.append(control.input)
             if isinstance(control, gr.Slider):
                 user_changes.append(control.release)  # the reset button and number box
         then_run(gr.on(user_changes, lambda: None, **private, queue=False))
-        then_run(self.top.select(self.choose_class, None, self.class_name, **private, queue=False))
-        for name, button in self.settings.presets.items():
+        then_run(
+            self.ui.top.select(self.choose_class, None, self.ui.class_name, **private, queue=False)
+        )
+        for name, button in self.ui.settings.presets.items():
             then_run(
                 button.click(
-                    lambda config=PRESETS[name]: self.settings.values_of(config),
+                    lambda config=PRESETS[name]: self.ui.settings.values_of(config),
                     None,
-                    self.settings.all,
+                    self.ui.settings.all,
                     **private,
                     queue=False,
                 )
             )
-        then_run(self.run_again.click(self.forget, None, None, **private, queue=False))
-        self.stop.click(self.stop_run, None, self.status, **private, queue=False)
+        then_run(self.ui.run_again.click(self.forget, None, None, **private, queue=False))
+        self.ui.stop.click(self.stop_run, None, self.ui.status, **private, queue=False)
 
-        self.masks.pick(
-            self.show_group, [self.choice, self.color_map], self.detail, **private, queue=False
+        self.ui.masks.pick(
+            self.views.show_group,
+            [self.ui.choice, self.ui.color_map],
+            self.ui.detail,
+            **private,
+            queue=False,
         )
         gr.on(
-            [self.fraction.input, self.fraction.release],
-            self.show_perturbed,
-            [self.choice, self.fraction],
-            self.perturbed,
+            [self.ui.fraction.input, self.ui.fraction.release],
+            self.views.show_perturbed,
+            [self.ui.choice, self.ui.fraction],
+            self.ui.perturbed,
             trigger_mode="always_last",
             queue=False,
             **private,
         )
         gr.on(
-            [self.fraction.input, self.fraction.release, self.fraction.change],
+            [self.ui.fraction.input, self.ui.fraction.release, self.ui.fraction.change],
             None,
-            self.fraction,
-            js="(percent) => document.dispatchEvent(new CustomEvent('gc-fraction', {detail: percent}))",
+            self.ui.fraction,
+            js=MOVE_MARKER,
             **private,
         )
-        self.opacity.change(
+        self.ui.opacity.change(
             None,
-            self.opacity,
-            js="(part) => document.querySelector('#gc-viewer').style.setProperty('--heat-opacity', part)",
+            self.ui.opacity,
+            js=SET_OPACITY,
             **private,
         )
-        self.layout.change(
+        self.ui.layout.change(
             None,
-            self.layout,
-            js="(mode) => { document.querySelector('.gc-viewer').dataset.mode = mode }",
+            self.ui.layout,
+            js=SET_LAYOUT,
             **private,
         )
-        self.color_map.input(
-            self.recolor, [self.choice, self.color_map], self.viewer, **private, queue=False
+        self.ui.color_map.input(
+            self.views.recolor,
+            [self.ui.choice, self.ui.color_map],
+            self.ui.viewer,
+            **private,
+            queue=False,
         )
-        download = "() => document.querySelector('#gc-file').click()"
         for button, make_file, needs in (
-            (self.save_overlay, self.make_overlay, [self.choice, self.color_map, self.opacity]),
-            (self.save_map, self.make_map, [self.choice]),
-            (self.save_curves, self.make_curves, [self.choice]),
+            (
+                self.ui.save_overlay,
+                self.views.make_overlay,
+                [self.ui.choice, self.ui.color_map, self.ui.opacity],
+            ),
+            (self.ui.save_map, self.views.make_map, [self.ui.choice]),
+            (self.ui.save_curves, self.views.make_curves, [self.ui.choice]),
         ):
-            button.click(make_file, needs, self.file, **private).success(
-                None, None, None, js=download, **private
+            button.click(make_file, needs, self.ui.file, **private).success(
+                None, None, None, js=CLICK_DOWNLOAD, **private
             )
 
     # --- events: the picture and the choice ------------------------------------------------------
@@ -299,32 +225,41 @@ class Page:
         return _layer_list(backbone, None), _class_list(backbone, ""), backbone.name
 
     def take_picture(
-        self, upload: dict[str, Any] | None, picture_id: str | None, path: str | None,
+        self,
+        upload: dict[str, Any] | None,
+        picture_id: str | None,
+        path: str | None,
         request: gr.Request,
     ) -> Updates:
         """Open a picture; one that cannot be used gives a sentence, and the last one stays."""
         if upload is None:
             self.latest.forget(str(request.session_hash))
             return {
-                self.picture_id: None, self.picture_path: None, self.choice: None,
-                self.status: views.status(WELCOME), self.viewer: {}, self.top: None,
-                self.masks: {}, self.detail: "", self.perturbed: "",
-                self.curves: {"x": [], "insertion": [], "deletion": []},
+                self.ui.picture_id: None,
+                self.ui.picture_path: None,
+                self.ui.choice: None,
+                self.ui.status: views.status(WELCOME),
+                self.ui.viewer: {},
+                self.ui.top: None,
+                self.ui.masks: {},
+                self.ui.detail: "",
+                self.ui.perturbed: "",
+                self.ui.curves: NO_CURVES,
             }
         try:
             new_id, picture = self.workbench.add_picture(str(upload.get("path")))
         except GroupCamError as error:
             gr.Warning(str(error))
-            return {self.picture: path, self.status: views.status(str(error), "error")}
+            return {self.ui.picture: path, self.ui.status: views.status(str(error), "error")}
         if new_id == picture_id:
-            return {self.picture_path: upload["path"]}
+            return {self.ui.picture_path: upload["path"]}
         for note in picture.notes:
             gr.Info(note)
         return {
-            self.picture_id: new_id,
-            self.picture_path: upload["path"],
-            self.class_name: "",
-            self.status: views.status("Looking at the picture …", "busy"),
+            self.ui.picture_id: new_id,
+            self.ui.picture_path: upload["path"],
+            self.ui.class_name: "",
+            self.ui.status: views.status("Looking at the picture …", "busy"),
         }
 
     def settle(self, request: gr.Request, picture_id: str | None, *controls: Any) -> Any:
@@ -375,10 +310,17 @@ class Page:
         if token is None or picture_id is None or not self.latest.claim(session, token):
             return
         try:
-            view, config = self.settings.parse(settings)
+            view, config = self.ui.settings.parse(settings)
             steps = self._steps(
-                picture_id, shown_backbone, color_map, percent,
-                backbone_name, layer, class_name, config, view,
+                picture_id,
+                shown_backbone,
+                color_map,
+                percent,
+                backbone_name,
+                layer,
+                class_name,
+                config,
+                view,
             )
             for updates in steps:
                 if not self.latest.is_fresh(session, token):
@@ -387,22 +329,29 @@ class Page:
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             self.latest.forget(session)  # so that the same choice can be tried again
             gr.Warning(str(error))
-            yield {self.status: views.status(str(error), "error")}
+            yield {self.ui.status: views.status(str(error), "error")}
         except Exception:
             logger.exception("A run failed.")
             self.latest.forget(session)
-            yield {self.status: views.status(UNEXPECTED, "error")}
+            yield {self.ui.status: views.status(UNEXPECTED, "error")}
 
     def _steps(
-        self, picture_id: str, shown_backbone: str, color_map: str, percent: float,
-        backbone_name: str, layer: str | None, class_name: str,
-        config: GroupCamConfig, view: View,
+        self,
+        picture_id: str,
+        shown_backbone: str,
+        color_map: str,
+        percent: float,
+        backbone_name: str,
+        layer: str | None,
+        class_name: str,
+        config: GroupCamConfig,
+        view: View,
     ) -> Iterator[Updates]:
         """Load the backbone, bring the lists in line with it, and run."""
         loading = self.workbench.load_steps(backbone_name)
         while True:
             try:
-                yield {self.status: views.working_status(next(loading))}
+                yield {self.ui.status: views.working_status(next(loading))}
             except StopIteration as end:
                 backbone: Backbone = end.value
                 break
@@ -412,14 +361,12 @@ class Page:
         target = resolve_target_layer(backbone, layer or None)
         if backbone.name != shown_backbone:
             yield {
-                self.layer: _layer_list(backbone, target.name),
-                self.class_name: _class_list(backbone, class_name),
-                self.shown_backbone: backbone.name,
+                self.ui.layer: _layer_list(backbone, target.name),
+                self.ui.class_name: _class_list(backbone, class_name),
+                self.ui.shown_backbone: backbone.name,
             }
         config = yield from self._fit_groups(config, target)
-        choice = Choice(
-            picture_id, backbone.name, target.name, class_name or None, config, view
-        )
+        choice = Choice(picture_id, backbone.name, target.name, class_name or None, config, view)
         last_update = 0.0
         for event in self.workbench.run_steps(choice):
             passing = isinstance(event, Working | Drawing)
@@ -430,111 +377,48 @@ class Page:
 
     def _fit_groups(
         self, config: GroupCamConfig, target: TargetLayer
-    ) -> Iterator[Updates] | Any:
+    ) -> Generator[Updates, None, GroupCamConfig]:
         """Bring the group count within the layer's channels, and say so."""
         channels = target.shape[0]
         fitted = min(config.groups, channels)
         if fitted < config.groups:
             gr.Info(f"'{target.name}' has {channels} channels, so {fitted} groups are used.")
-        yield {self.settings.groups: gr.Slider(maximum=channels, value=fitted)}
-        values = {field.name: getattr(config, field.name) for field in fields(config)}
-        return GroupCamConfig(**{**values, "groups": fitted})
+        yield {self.ui.settings.groups: gr.Slider(maximum=channels, value=fitted)}
+        return replace(config, groups=fitted)
 
-    def _updates_of(
-        self, event: Event, choice: Choice, color_map: str, percent: float
-    ) -> Updates:
+    def _updates_of(self, event: Event, choice: Choice, color_map: str, percent: float) -> Updates:
         """Return what an event changes on the page."""
         if isinstance(event, Working):
-            return {self.status: views.working_status(event)}
+            return {self.ui.status: views.working_status(event)}
         if isinstance(event, Predicted):
             probabilities = event.logits.softmax(0).topk(min(TOP_CLASSES, len(event.logits)))
             names = event.backbone.class_names
             ranked = zip(probabilities.indices, probabilities.values, strict=True)
-            return {self.top: {names[int(index)]: float(value) for index, value in ranked}}
+            return {self.ui.top: {names[int(index)]: float(value) for index, value in ranked}}
         if isinstance(event, Explained):
             run = event.run
             heaviest = int(run.explanation.group_weights.argmax())
             return {
-                self.choice: choice,
-                self.viewer: views.viewer(run, color_map),
-                self.masks: views.masks(run),
-                self.detail: views.mask_detail(run, heaviest, color_map),
-                self.perturbed: views.perturbed(run, percent),
-                self.status: views.status("Map done. Drawing the curves …", "busy"),
+                self.ui.choice: choice,
+                self.ui.viewer: views.viewer(run, color_map),
+                self.ui.masks: views.masks(run),
+                self.ui.detail: views.mask_detail(run, heaviest, color_map),
+                self.ui.perturbed: views.perturbed(run, percent),
+                self.ui.status: views.status("Map done. Drawing the curves …", "busy"),
             }
         if isinstance(event, Drawing):
             done, total = len(event.points.fractions), event.points.total
             working = Working("curves", "Drawing the curves", done, total)
             return {
-                self.curves: views.curves(event.run, event.points),
-                self.status: views.working_status(working),
+                self.ui.curves: views.curves(event.run, event.points),
+                self.ui.status: views.working_status(working),
             }
         assert isinstance(event, Finished)
         return {
-            self.curves: views.curves(event.run),
-            self.perturbed: views.perturbed(event.run, percent),
-            self.status: views.status(views.finished_text(event.run), "done"),
+            self.ui.curves: views.curves(event.run),
+            self.ui.perturbed: views.perturbed(event.run, percent),
+            self.ui.status: views.status(views.finished_text(event.run), "done"),
         }
-
-    # --- events: views of a finished run -----------------------------------------------------------
-
-    def show_group(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
-        """Show the group whose mask was clicked."""
-        run = self._kept(choice)
-        group = event._data.get("group") if isinstance(event._data, dict) else None
-        if not isinstance(group, int) or not 0 <= group < run.explanation.config.groups:
-            raise gr.Error(f"The group must be one of the {run.explanation.config.groups} shown.")
-        return views.mask_detail(run, group, color_map)
-
-    def show_perturbed(self, choice: Choice | None, percent: float) -> Any:
-        """Show the perturbed pictures at the slider's fraction."""
-        run = self.workbench.run_of(choice)
-        return gr.skip() if run is None else views.perturbed(run, percent)
-
-    def recolor(self, choice: Choice | None, color_map: str) -> Any:
-        """Draw the map in other colours, without any forward pass."""
-        run = self.workbench.run_of(choice)
-        return gr.skip() if run is None else views.viewer(run, color_map)
-
-    def make_overlay(self, choice: Choice | None, color_map: str, opacity: float) -> str:
-        """Write the overlay as it is seen and return its path."""
-        rgb = views.saved_overlay(self._kept(choice), color_map, opacity)
-        path = _new_file("overlay.png")
-        if not cv2.imwrite(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)):
-            raise gr.Error("The overlay could not be written on the server.")
-        return path
-
-    def make_map(self, choice: Choice | None) -> str:
-        """Write the saliency map, float32 (H, W), and return its path."""
-        path = _new_file("saliency_map.npy")
-        np.save(path, self._kept(choice).explanation.saliency_map.numpy())
-        return path
-
-    def make_curves(self, choice: Choice | None) -> str:
-        """Write the curves as CSV and return the path."""
-        run = self._kept(choice)
-        if run.curves is None:
-            raise gr.Error("The curves must be complete; they are still being drawn. Wait a moment.")
-        path = _new_file("curves.csv")
-        Path(path).write_text(views.curves_csv(run), encoding="utf-8")
-        return path
-
-    def _kept(self, choice: Choice | None) -> Run:
-        """Return the run behind the page, or tell the visitor to make it again."""
-        run = self.workbench.run_of(choice)
-        if run is None:
-            raise gr.Error("There must be a result first. Choose a picture, or press Run again.")
-        return run
-
-
-def _backbone_choices() -> list[tuple[str, str]]:
-    """Return (label, name) of every backbone, ready ones first."""
-    choices = []
-    for entry in list_backbones():
-        mark = "✓ " if entry.ready_offline else ""
-        note = "" if entry.pretrained else " (no pretrained weights)"
-        choices.append((f"{mark}{entry.name}{note}", entry.name))
-    return choices
 
 
 def _layer_list(backbone: Backbone, chosen: str | None) -> Any:
@@ -542,8 +426,11 @@ def _layer_list(backbone: Backbone, chosen: str | None) -> Any:
     layers = [layer for layer in target_layers(backbone) if layer.usable]
     default = next((layer.name for layer in layers if layer.default), None)
     labels = [
-        (f"{layer.name}  ·  {' × '.join(map(str, layer.shape))}"
-         f"{'  · default' if layer.default else ''}", layer.name)
+        (
+            f"{layer.name}  ·  {' × '.join(map(str, layer.shape))}"
+            f"{'  · default' if layer.default else ''}",
+            layer.name,
+        )
         for layer in layers
     ]
     return gr.Dropdown(choices=labels, value=chosen or default)
@@ -553,8 +440,3 @@ def _class_list(backbone: Backbone, chosen: str) -> Any:
     """Return the list of all classes, one chosen; "" stands for the top prediction."""
     names = [(name, name) for name in backbone.class_names]
     return gr.Dropdown(choices=[TOP_PREDICTION, *names], value=chosen)
-
-
-def _new_file(name: str) -> str:
-    """Return the path of a file in a new folder, which keeps the name a visitor sees plain."""
-    return str(Path(tempfile.mkdtemp(prefix="groupcam-")) / name)

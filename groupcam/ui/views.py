@@ -21,7 +21,7 @@ from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_w
 from groupcam.render.heatmap import heatmap, masked_tile, overlay
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.scoring import masked_inputs
-from groupcam.ui.workbench import Run, Working
+from groupcam.ui.runs import Run, Working
 
 SHOWN_SIDE_PX = 900  # longest side of the picture that is sent to the browser
 HEAT_SIDE_PX = 448
@@ -112,7 +112,7 @@ def caption(run: Run) -> str:
     return (
         f"{explanation.class_label} {explanation.probability:.1%} · "
         f"{run.choice.backbone} · {explanation.target_layer} · "
-        f"{explanation.config.groups} groups · blur σ {explanation.config.blur_sigma_px:g} px"
+        f"{explanation.config.groups} groups · blur {explanation.config.blur_sigma_px:g} px"
     )
 
 
@@ -141,7 +141,9 @@ def masks(run: Run) -> dict[str, Any]:
     order = groups_by_weight(explanation.group_weights.numpy())
     # Many groups get smaller tiles, so that the sprite stays below a few megapixels.
     side = TILE_PX if len(order) <= 128 else 72 if len(order) <= 512 else 40
-    seen = cv2.resize(_seen(run, 2 * side), (side, side), interpolation=cv2.INTER_AREA)
+    seen = np.asarray(
+        cv2.resize(_seen(run, 2 * side), (side, side), interpolation=cv2.INTER_AREA), np.uint8
+    )
     columns = min(16, len(order))
     sheet = np.zeros((-(-len(order) // columns) * side, columns * side, 3), np.uint8)
     tiles = []
@@ -254,9 +256,8 @@ def _seen(run: Run, longest_side: int) -> UInt8Array:
 def _figure(rgb: UInt8Array, text: str) -> str:
     """Return a picture with a caption."""
     shown = escape(text)
-    return (
-        f'<figure><img src="{data_uri(rgb)}" alt="{shown}"><figcaption>{shown}</figcaption></figure>'
-    )
+    picture = f'<img src="{data_uri(rgb)}" alt="{shown}">'
+    return f"<figure>{picture}<figcaption>{shown}</figcaption></figure>"
 
 
 # --- curves ------------------------------------------------------------------------------------
@@ -285,22 +286,20 @@ def perturbed(run: Run, percent: float) -> str:
     """Return both perturbed pictures at a fraction of changed pixels, with their probability."""
     size = run.perturbed.rank.numel()
     fraction = min(max(percent / 100, 0.0), 1.0)
-    place, pixels = None, round(fraction * size)
+    place, pixels = 0, round(fraction * size)
     if run.curves is not None:  # the nearest point of the curves, so that the numbers are theirs
         place = int((run.curves.fractions - fraction).abs().argmin())
         pixels = int(changed_pixels(size, run.curves.protocol)[place])
     count = torch.tensor([pixels], device=run.perturbed.rank.device)
     to_rgb = run.backbone.preprocessing.to_rgb
-    parts = []
-    for name, pictures, values, verb in (
-        ("Insertion", run.perturbed.inserted(count), run.curves and run.curves.insertion, "shown"),
-        ("Deletion", run.perturbed.deleted(count), run.curves and run.curves.deletion, "removed"),
-    ):
-        probability = ""
-        if values is not None and place is not None:
-            probability = f" → {float(values[place]):.1%}"
-        parts.append(_figure(to_rgb(pictures.cpu())[0], f"{name}: {pixels / size:.0%} {verb}{probability}"))
-    return f'<div class="gc-row gc-perturbed">{"".join(parts)}</div>'
+    shown = to_rgb(run.perturbed.inserted(count).cpu())[0]
+    removed = to_rgb(run.perturbed.deleted(count).cpu())[0]
+    texts = [f"Insertion: {pixels / size:.0%} shown", f"Deletion: {pixels / size:.0%} removed"]
+    if run.curves is not None:
+        both = (run.curves.insertion[place], run.curves.deletion[place])
+        texts = [f"{text} → {float(value):.1%}" for text, value in zip(texts, both, strict=True)]
+    parts = _figure(shown, texts[0]) + _figure(removed, texts[1])
+    return f'<div class="gc-row gc-perturbed">{parts}</div>'
 
 
 def curves_csv(run: Run) -> str:

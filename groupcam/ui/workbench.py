@@ -8,29 +8,37 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from groupcam.errors import GroupCamError
 from groupcam.images import Picture, open_picture
-from groupcam.metrics import CurveProtocol, Curves, curve_steps
-from groupcam.metrics.curves import PartialCurves, PerturbedPictures, perturbed_pictures
+from groupcam.metrics import CurveProtocol, curve_steps
+from groupcam.metrics.curves import perturbed_pictures
 from groupcam.models import (
     Backbone,
-    TargetLayer,
-    View,
     default_target_layer,
     load_backbone,
     resolve_name,
     resolve_target_layer,
 )
-from groupcam.saliency import Explanation, GroupCamConfig, explain_steps
+from groupcam.saliency import Explanation, explain_steps
 from groupcam.saliency.capture import Capture, capture_layer
 from groupcam.ui.cache import ByteBoundedCache
+from groupcam.ui.runs import (
+    Choice,
+    Drawing,
+    Event,
+    Explained,
+    Finished,
+    Predicted,
+    Run,
+    Working,
+    capture_bytes,
+)
 
 CURVE_STEPS = 112  # the authors' number at 224 x 224; larger inputs take larger steps
 
@@ -40,90 +48,6 @@ CAPTURE_BYTES = 300 * 2**20
 RUN_BYTES = 400 * 2**20
 
 Result = TypeVar("Result")
-
-
-class Choice(NamedTuple):
-    """Everything that a result depends on; hashable, so equal choices share a result."""
-
-    picture_id: str
-    backbone: str
-    target_layer: str | None  # None: the backbone's default
-    class_name: str | None  # None: the top class
-    config: GroupCamConfig
-    view: View
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One finished explanation with all that its views need."""
-
-    choice: Choice
-    picture: Picture
-    backbone: Backbone
-    capture: Capture
-    explanation: Explanation
-    perturbed: PerturbedPictures
-    curves: Curves | None = None  # None until both curves are complete
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """Return (top, left, bottom, right): the part of the picture that the network saw."""
-        height, width = self.picture.rgb.shape[:2]
-        return self.backbone.preprocessing.box((height, width), self.choice.view)
-
-    @property
-    def size_bytes(self) -> int:
-        """Return the memory that keeping this run costs beyond its picture and backbone."""
-        tensors = [
-            *(value for value in vars(self.explanation).values() if isinstance(value, Tensor)),
-            *vars(self.perturbed).values(),
-        ]
-        return _bytes_of(*tensors) + capture_bytes(self.capture)
-
-
-@dataclass(frozen=True)
-class Working:
-    """What is being done, with how much of how much when that is known."""
-
-    stage: Literal["load", "score", "curves"]
-    text: str
-    done: int = 0
-    total: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Predicted:
-    """The network has seen the picture."""
-
-    backbone: Backbone
-    layer: TargetLayer
-    logits: Tensor  # (K,)
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """The map is there."""
-
-    run: Run
-    from_cache: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Drawing:
-    """Some points of the curves are there."""
-
-    run: Run
-    points: PartialCurves
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """Everything is there."""
-
-    run: Run
-
-
-Event = Working | Predicted | Explained | Drawing | Finished
 
 
 class Workbench:
@@ -161,9 +85,7 @@ class Workbench:
                 self._backbones.move_to_end(name)
             return self._backbones.get(name)
 
-    def load(
-        self, name: str, progress: Callable[[str, int, int], None] | None = None
-    ) -> Backbone:
+    def load(self, name: str, progress: Callable[[str, int, int], None] | None = None) -> Backbone:
         """Return a backbone with its default weights, loading it unless it is kept.
 
         Raises:
@@ -199,7 +121,9 @@ class Workbench:
         """
         picture = self._pictures.get(choice.picture_id)
         if picture is None:
-            raise GroupCamError("The picture must still be on the server; it is not. Upload it again.")
+            raise GroupCamError(
+                "The picture must still be on the server; it is not. Upload it again."
+            )
         backbone = yield from self.load_steps(choice.backbone)
 
         run = self._runs.get(choice)
@@ -275,16 +199,6 @@ class Workbench:
             except StopIteration as end:
                 return replace(run, curves=end.value[0])
             yield Drawing(run, points)
-
-
-def capture_bytes(capture: Capture) -> int:
-    """Return the memory that a capture holds."""
-    return _bytes_of(capture.inputs, capture.activations, capture.gradients, capture.logits)
-
-
-def _bytes_of(*tensors: Tensor) -> int:
-    """Return the memory of some tensors."""
-    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _followed(

@@ -1,0 +1,141 @@
+"""What stands on the page and where: every control and every result, without any behaviour."""
+
+import gradio as gr
+
+from groupcam.models import DEFAULT_BACKBONE, list_backbones
+from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
+from groupcam.ui import components, views
+from groupcam.ui.components import EXAMPLES
+
+TOP_CLASSES = 5
+WELCOME = "Ready. Choose a picture to see where the network looks."
+TOP_PREDICTION = ("Top prediction", "")
+NO_CURVES: dict[str, list[float]] = {"x": [], "insertion": [], "deletion": []}
+
+
+class Layout:
+    """The page's components; creating it places them in the surrounding Blocks."""
+
+    def __init__(self) -> None:
+        self.picture_id = gr.State(None)
+        self.picture_path = gr.State(None)
+        self.shown_backbone = gr.State("")
+        self.choice = gr.State(None)
+        self.token = gr.State(None)
+        gr.HTML(
+            "<h1>groupcam</h1><p>Where an image classifier looks, and why: "
+            "Group-CAM for any timm or torchvision backbone.</p>",
+            elem_id="gc-title",
+        )
+        # Four blocks in the order of a phone; page.css sets them in two columns elsewhere.
+        with gr.Row(elem_id="gc-main"):
+            with gr.Column(elem_id="gc-input", min_width=0):
+                self._build_picture()
+            with gr.Column(elem_id="gc-results", min_width=0):
+                self._build_map_and_curves()
+            with gr.Column(elem_id="gc-controls", min_width=0):
+                self._build_controls()
+            with gr.Column(elem_id="gc-groups", min_width=0):
+                self._build_masks()
+
+    def _build_picture(self) -> None:
+        self.picture = gr.Image(
+            label="Picture",
+            type="filepath",
+            image_mode=None,
+            sources=["upload", "clipboard", "webcam"],
+            height=260,
+            buttons=[],
+            elem_id="gc-picture",
+        )
+        gr.Examples(
+            [[str(path)] for path in EXAMPLES],
+            inputs=[self.picture],
+            example_labels=[path.stem.replace("_", " ") for path in EXAMPLES],
+            label="Examples (public domain)",
+            examples_per_page=12,
+        )
+
+    def _build_controls(self) -> None:
+        self.backbone = gr.Dropdown(
+            _backbone_choices(),
+            value=DEFAULT_BACKBONE,
+            label="Backbone",
+            info="Type to search. ✓ is ready without a download.",
+            elem_id="gc-backbone",
+        )
+        self.layer = gr.Dropdown(
+            [], value=None, label="Target layer", info="channels × rows × columns", interactive=True
+        )
+        self.class_name = gr.Dropdown(
+            [TOP_PREDICTION],
+            value="",
+            label="Target class",
+            info="Type to search all classes, or click a prediction below.",
+            interactive=True,
+        )
+        self.top = gr.Label(
+            label="What the network sees", num_top_classes=TOP_CLASSES, elem_id="gc-top"
+        )
+        self.settings = components.ConfigControls()
+        with gr.Row():
+            self.run_again = gr.Button("Run again", size="sm", min_width=90)
+            self.stop = gr.Button("Stop", size="sm", min_width=90)
+
+    def _build_map_and_curves(self) -> None:
+        self.status = gr.HTML(views.status(WELCOME), elem_id="gc-status")
+        with gr.Row():
+            with gr.Column(scale=6, min_width=340, elem_classes="gc-panel"):
+                gr.Markdown("### Where it looks")
+                self.viewer = components.from_assets("viewer", {}, elem_id="gc-viewer")
+                with gr.Row():
+                    self.layout = gr.Radio(
+                        [("Divider", "divider"), ("Side by side", "side")],
+                        value="divider",
+                        label="Layout",
+                        min_width=230,
+                        interactive=True,
+                    )
+                    self.color_map = gr.Dropdown(
+                        list(COLOR_MAPS),
+                        value=DEFAULT_COLOR_MAP,
+                        label="Colour map",
+                        min_width=130,
+                    )
+                    self.opacity = gr.Slider(
+                        0, 1, value=DEFAULT_OPACITY, step=0.05, label="Opacity", min_width=190
+                    )
+                with gr.Row():
+                    self.save_overlay = gr.Button("Overlay (PNG)", size="sm", min_width=90)
+                    self.save_map = gr.Button("Map (NPY)", size="sm", min_width=90)
+                    self.save_curves = gr.Button("Curves (CSV)", size="sm", min_width=90)
+                self.file = gr.DownloadButton(visible="hidden", elem_id="gc-file")
+            with gr.Column(scale=5, min_width=320, elem_classes="gc-panel"):
+                gr.Markdown("### Does it matter? Deletion and insertion")
+                self.curves = components.from_assets("curves", NO_CURVES, elem_id="gc-curves")
+                self.fraction = gr.Slider(
+                    0, 100, value=20, step=1, label="Pixels changed (%)", interactive=True
+                )
+                self.perturbed = gr.HTML("", elem_id="gc-perturbed")
+
+    def _build_masks(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=6, min_width=340, elem_classes="gc-panel"):
+                gr.Markdown("### The group masks behind the map, heaviest first")
+                self.masks = components.from_assets("masks", {}, elem_id="gc-masks")
+            with gr.Column(scale=5, min_width=320, elem_classes="gc-panel"):
+                gr.Markdown("### One group in full")
+                self.detail = gr.HTML(
+                    '<p class="gc-quiet">Choose a mask to see what the network saw through it.</p>',
+                    elem_id="gc-detail",
+                )
+
+
+def _backbone_choices() -> list[tuple[str, str]]:
+    """Return (label, name) of every backbone, ready ones first."""
+    choices = []
+    for entry in list_backbones():
+        mark = "✓ " if entry.ready_offline else ""
+        note = "" if entry.pretrained else " (no pretrained weights)"
+        choices.append((f"{mark}{entry.name}{note}", entry.name))
+    return choices

@@ -1,0 +1,107 @@
+"""A visitor's choice, the run that answers it, and the events on the way there."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from groupcam.images import Picture
+from groupcam.metrics import Curves
+from groupcam.metrics.curves import PartialCurves, PerturbedPictures
+from groupcam.models import Backbone, TargetLayer, View
+from groupcam.saliency import Explanation, GroupCamConfig
+from groupcam.saliency.capture import Capture
+
+
+class Choice(NamedTuple):
+    """Everything that a result depends on; hashable, so equal choices share a result."""
+
+    picture_id: str
+    backbone: str
+    target_layer: str | None  # None: the backbone's default
+    class_name: str | None  # None: the top class
+    config: GroupCamConfig
+    view: View
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished explanation with all that its views need."""
+
+    choice: Choice
+    picture: Picture
+    backbone: Backbone
+    capture: Capture
+    explanation: Explanation
+    perturbed: PerturbedPictures
+    curves: Curves | None = None  # None until both curves are complete
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Return (top, left, bottom, right): the part of the picture that the network saw."""
+        height, width = self.picture.rgb.shape[:2]
+        return self.backbone.preprocessing.box((height, width), self.choice.view)
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the memory that keeping this run costs beyond its picture and backbone."""
+        tensors = [
+            *(value for value in vars(self.explanation).values() if isinstance(value, Tensor)),
+            *vars(self.perturbed).values(),
+        ]
+        return _bytes_of(*tensors) + capture_bytes(self.capture)
+
+
+@dataclass(frozen=True)
+class Working:
+    """What is being done, with how much of how much when that is known."""
+
+    stage: Literal["load", "score", "curves"]
+    text: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """The network has seen the picture."""
+
+    backbone: Backbone
+    layer: TargetLayer
+    logits: Tensor  # (K,)
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """The map is there."""
+
+    run: Run
+    from_cache: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """Some points of the curves are there."""
+
+    run: Run
+    points: PartialCurves
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """Everything is there."""
+
+    run: Run
+
+
+Event = Working | Predicted | Explained | Drawing | Finished
+
+
+def capture_bytes(capture: Capture) -> int:
+    """Return the memory that a capture holds."""
+    return _bytes_of(capture.inputs, capture.activations, capture.gradients, capture.logits)
+
+
+def _bytes_of(*tensors: Tensor) -> int:
+    """Return the memory of some tensors."""
+    return sum(tensor.nbytes for tensor in tensors)
