@@ -27,6 +27,11 @@ const draw = () => {
 };
 
 const divider = find(".gc-divider");
-divider.addEventListener("input", () => root.style.setProperty("--divide", `${divider.value}%`));
+const divide = () => {
+  root.style.setProperty("--divide", `${divider.value}%`);
+  find(".gc-tag-left").hidden = divider.value < 25; // no room left of the handle
+};
+divider.addEventListener("input", divide);
+divide();
 draw();
 watch("value", draw);
