@@ -1,0 +1,223 @@
+"""The endpoints as programs meet them: through gradio_client, and by hand over HTTP."""
+
+import base64
+import io
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file  # type: ignore[import-untyped]  # it ships no types
+from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
+from PIL import Image
+
+import groupcam
+from groupcam.models import DEFAULT_BACKBONE, Backbone
+from groupcam.saliency import GroupCamConfig
+from groupcam.ui import build_demo, launch_options
+from tests.support import ROOT
+
+CAT = ROOT / "assets" / "examples" / "cat.jpg"
+GROUPS = 4  # as few as show a map: every group costs a forward pass
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    demo = build_demo()
+    _, address, _ = demo.queue(max_size=64).launch(
+        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
+    )
+    yield address.rstrip("/")
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[Client]:
+    client = Client(url, verbose=False, analytics_enabled=False)
+    yield client
+    client.close()
+
+
+def call(url: str, name: str, parameters: list[Any]) -> tuple[str, str]:
+    """Call an endpoint over plain HTTP; return the last event's kind and its data."""
+    request = urllib.request.Request(
+        f"{url}/gradio_api/call/{name}",
+        json.dumps({"data": parameters}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        event_id = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{url}/gradio_api/call/{name}/{event_id}", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    kinds = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    return kinds[-1], data[-1]
+
+
+def test_layers_lists_usable_layers_with_one_default(client: Client) -> None:
+    layers = client.predict(backbone=DEFAULT_BACKBONE, api_name="/layers")
+
+    by_name = {layer["name"]: layer for layer in layers}
+    assert by_name["blocks.6"]["shape"] == [320, 7, 7]
+    assert [layer["name"] for layer in layers if layer["default"]] == ["blocks.6"]
+
+
+def test_predict_names_the_top_classes(client: Client) -> None:
+    answer = client.predict(image=handle_file(CAT), api_name="/predict")
+
+    assert answer["backbone"] == DEFAULT_BACKBONE
+    assert answer["classes"][0]["label"] == "Egyptian cat"
+    values = [entry["probability"] for entry in answer["classes"]]
+    assert values == sorted(values, reverse=True)
+    assert len(values) == 5
+    assert 0 < sum(values) <= 1
+
+
+def test_explain_gives_the_librarys_map(client: Client, lite0: Backbone) -> None:
+    answer = client.predict(image=handle_file(CAT), groups=GROUPS, api_name="/explain")
+
+    expected = groupcam.explain(lite0, CAT, GroupCamConfig(groups=GROUPS))
+    saliency_map = np.load(io.BytesIO(base64.b64decode(answer["saliency_map_npy"])))
+    assert saliency_map.dtype == np.float32
+    np.testing.assert_allclose(saliency_map, expected.saliency_map.numpy(), atol=1e-5)
+    assert answer["class_label"] == expected.class_label
+    assert answer["target_layer"] == expected.target_layer
+    assert answer["group_weights"] == pytest.approx(expected.group_weights.tolist(), abs=1e-5)
+    assert answer["probability"] == pytest.approx(expected.probability, abs=1e-5)
+
+
+def test_explain_gives_the_overlay_at_the_pictures_size(client: Client) -> None:
+    answer = client.predict(image=handle_file(CAT), groups=GROUPS, api_name="/explain")
+
+    head, _, body = answer["overlay"].partition(",")
+    assert head == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(body))) as overlay, Image.open(CAT) as picture:
+        assert overlay.size == picture.size
+
+
+def test_explain_heeds_layer_class_and_settings(client: Client) -> None:
+    answer = client.predict(
+        image=handle_file(CAT),
+        target_layer="blocks.4",
+        class_name="espresso",
+        groups=3,
+        blur_sigma_px=10,
+        percentile=None,
+        merge="raw",
+        api_name="/explain",
+    )
+
+    assert answer["target_layer"] == "blocks.4"
+    assert answer["class_label"] == "espresso"
+    assert answer["config"] == {
+        **vars(GroupCamConfig()),
+        "groups": 3,
+        "blur_sigma_px": 10,
+        "percentile": None,
+        "merge": "raw",
+    }
+
+
+def test_curves_run_between_hidden_and_whole_picture(client: Client) -> None:
+    answer = client.predict(image=handle_file(CAT), groups=GROUPS, api_name="/curves")
+
+    assert len(answer["fractions"]) == 113
+    assert (answer["fractions"][0], answer["fractions"][-1]) == (0, 1)
+    assert answer["insertion"][-1] == pytest.approx(answer["deletion"][0], abs=1e-5)
+    for name in ("insertion", "deletion"):
+        area = np.trapezoid(answer[name], answer["fractions"])
+        assert answer[f"{name}_auc"] == pytest.approx(area, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "timm/tf_efficientnet_lite9"}, "Did you mean 'timm/tf_efficientnet_lite"),
+        ({"backbone": "nothing like it"}, "LIBRARY/ARCHITECTURE"),
+        ({"target_layer": "blocks.66"}, "blocks.6"),
+        ({"class_name": "Egyptian dog"}, "Egyptian cat"),
+        ({"view": "sideways"}, "view must be one of crop, whole; got 'sideways'"),
+        ({"groups": 0}, "groups must be at least 1; got 0"),
+        ({"groups": 321}, "320"),
+        ({"groups": 2.5}, "groups must be a whole number; got 2.5"),
+        ({"groups": "abc"}, "groups must be a whole number; got 'abc'"),
+        ({"blur_kernel_px": 50}, "blur_kernel_px must be odd"),
+        ({"merge": "both"}, "merge must be one of"),
+        ({"image": None}, "image must be an uploaded file"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_answered_with_a_sentence(
+    client: Client, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AppError) as error:
+        client.predict(**{"image": handle_file(CAT), **changes}, api_name="/explain")
+
+    assert message in str(error.value)
+    assert "Traceback" not in str(error.value)
+
+
+def test_a_file_that_is_no_picture_is_named(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("not a picture")
+
+    with pytest.raises(AppError, match=r"must be a JPEG, PNG.*'notes\.png'"):
+        client.predict(image=handle_file(tmp_path / "notes.png"), api_name="/predict")
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        pytest.param(
+            {},
+            id="bare",
+            marks=pytest.mark.xfail(
+                strict=True, reason="without `meta` Gradio checks no path when preprocess=False"
+            ),
+        ),
+        pytest.param({"meta": {"_type": "gradio.FileData"}}, id="meta"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/etc/passwd", str(ROOT / "README.md"), str(CAT)])
+@pytest.mark.parametrize("name", ["predict", "explain"])
+def test_files_of_the_server_are_never_opened(
+    url: str, name: str, path: str, meta: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even a picture: only what the caller uploaded."""
+    opened: list[Any] = []
+    monkeypatch.setattr("groupcam.ui.workbench.open_picture", lambda source: opened.append(source))
+    parameters = _defaults(url, name)
+
+    kind, data = call(url, name, [{"path": path, **meta}, *parameters[1:]])
+
+    assert kind == "error"
+    assert opened == []
+    assert "root:" not in data
+    assert "groupcam" not in data.replace(path, "")
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "meta"])
+def test_addresses_inside_the_network_are_never_asked(url: str, meta: dict[str, Any]) -> None:
+    parameters = _defaults(url, "predict")
+
+    for image in ({"url": f"{url}/config", **meta}, {"path": f"{url}/config", **meta}):
+        kind, data = call(url, "predict", [image, *parameters[1:]])
+        assert kind == "error"
+        assert "components" not in data
+
+
+def test_the_folder_of_the_checkout_is_not_served(url: str) -> None:
+    for path in (ROOT / "pyproject.toml", Path("/etc/passwd")):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(f"{url}/gradio_api/file={path}", timeout=60)
+        assert error.value.code in (403, 404)
+
+
+def _defaults(url: str, name: str) -> list[Any]:
+    """Return an endpoint's default parameters in order."""
+    with urllib.request.urlopen(f"{url}/gradio_api/info", timeout=60) as answer:
+        parameters = json.load(answer)["named_endpoints"][f"/{name}"]["parameters"]
+    return [parameter.get("parameter_default") for parameter in parameters]
