@@ -232,6 +232,8 @@ class Page:
         request: gr.Request,
     ) -> Updates:
         """Open a picture; one that cannot be used gives a sentence, and the last one stays."""
+        if upload is None and picture_id is None:  # a refused upload was taken back
+            return {self.ui.picture_path: None}
         if upload is None:
             self.latest.forget(str(request.session_hash))
             return {
@@ -249,7 +251,6 @@ class Page:
         try:
             new_id, picture = self.workbench.add_picture(str(upload.get("path")))
         except GroupCamError as error:
-            gr.Warning(str(error))
             return {self.ui.picture: path, self.ui.status: views.status(str(error), "error")}
         if new_id == picture_id:
             return {self.ui.picture_path: upload["path"]}
