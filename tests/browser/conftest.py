@@ -1,0 +1,162 @@
+"""The real app in this process, and a Chromium with a fresh context for every test."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Page as BrowserPage
+
+from groupcam.models import DEFAULT_BACKBONE
+from groupcam.ui import launch_options
+from groupcam.ui.page import Page
+from tests.browser.driver import Driver
+
+PATIENCE_MS = 60_000  # for one wait: the machine may be slow and busy
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+OpenPage = Callable[..., Driver]
+
+
+@dataclass(frozen=True)
+class App:
+    """The app under test."""
+
+    url: str
+    server: Page
+
+
+@dataclass
+class Problems:
+    """What must not happen on any page."""
+
+    host: str
+    seen: list[str] = field(default_factory=list)
+
+    def watch(self, page: BrowserPage) -> None:
+        page.on("pageerror", lambda error: self.seen.append(f"page error: {error}"))
+        page.on(
+            "console",
+            lambda message: (
+                self.seen.append(f"console: {message.text}") if message.type == "error" else None
+            ),
+        )
+        page.on("request", lambda request: self._check_host(request.url))
+        page.on(
+            "response",
+            lambda answer: (
+                self.seen.append(f"HTTP {answer.status}: {answer.url}")
+                if answer.status >= 400
+                else None
+            ),
+        )
+
+    def _check_host(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != self.host:
+            self.seen.append(f"request to another host: {url}")
+
+
+@pytest.fixture(scope="package")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the other core is the browser's
+    with pytest.MonkeyPatch.context() as patch:
+        # No hub can be reached, none of its files is here: port 1 refuses at once.
+        hub = "http://127.0.0.1:1/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub)
+        cache = str(tmp_path_factory.mktemp("hub"))
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", cache)
+        server = Page()
+        server.workbench.load(DEFAULT_BACKBONE)
+        demo = server.build()
+        _, url, _ = demo.queue(max_size=64).launch(
+            prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
+        )
+        yield App(url.rstrip("/"), server)
+        demo.close()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    paths = [os.environ.get("GROUPCAM_CHROMIUM"), *map(shutil.which, names)]
+    path = next((path for path in paths if path), None)  # None: Playwright's own
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(app: App, chromium: Browser) -> Iterator[OpenPage]:
+    """Opens the page in a new context; at the end, nothing must have gone wrong on it."""
+    expect.set_options(timeout=PATIENCE_MS)
+    problems = Problems(urlsplit(app.url).netloc)
+    contexts: list[BrowserContext] = []
+
+    def opened(query: str = "", **settings: Any) -> Driver:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        problems.watch(page)
+        page.goto(f"{app.url}/{query}")
+        driver = Driver(page)
+        expect(driver.status).to_contain_text("Ready.")
+        expect(driver.box("Target layer")).to_have_value("blocks.6  ·  320 × 7 × 7  · default")
+        return driver
+
+    yield opened
+    seen = list(problems.seen)
+    for context in contexts:
+        context.close()
+    assert seen == []
+
+
+@pytest.fixture
+def driver(open_page: OpenPage) -> Driver:
+    return open_page()
+
+
+@pytest.fixture
+def forwards(app: App) -> Iterator[list[int]]:
+    """The number of pictures in each forward pass of the default backbone so far."""
+    batches: list[int] = []
+    hook = app.server.workbench.load(DEFAULT_BACKBONE).network.register_forward_hook(
+        lambda _module, inputs, _output: batches.append(len(inputs[0]))
+    )
+    yield batches
+    hook.remove()
+
+
+@pytest.fixture
+def bad_picture(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A file that is no usable picture, named by the test's parameter."""
+    from PIL import Image
+
+    from tests.browser.driver import CAT
+
+    path = tmp_path / f"{request.param}.png"
+    if request.param == "text":
+        path.write_text("This is not a picture.")
+    elif request.param == "truncated":
+        path = path.with_suffix(".jpg")
+        path.write_bytes(CAT.read_bytes()[:9000])
+    else:
+        Image.new("RGB", (1, 1)).save(path)
+    return path

@@ -1,0 +1,245 @@
+"""From a picture to its map, masks, curves and files."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, expect
+
+from tests.browser.driver import CAT, EXAMPLES, POINTS, Driver
+
+pytestmark = pytest.mark.browser
+
+COLLECT_POINT_COUNTS = """() => {
+  window.pointCounts = [];
+  new MutationObserver(() => {
+    const line = document.querySelector("polyline.gc-insertion");
+    if (line) window.pointCounts.push(line.points.length);
+  }).observe(document.querySelector(".gc-chart"), {childList: true});
+}"""
+
+
+def numbers_in(locator: Locator, pattern: str) -> list[float]:
+    return [float(value) for value in re.findall(pattern, " ".join(locator.all_inner_texts()))]
+
+
+def test_an_uploaded_picture_gets_its_map(driver: Driver) -> None:
+    driver.upload(CAT)
+
+    driver.expect_caption(
+        "Egyptian cat", "timm/tf_efficientnet_lite0", "blocks.6", "32 groups", "50 px"
+    )
+    expect(driver.heat).to_be_visible()
+    for picture in driver.page.locator(".gc-viewer img").all():
+        expect(picture).to_have_js_property("complete", True)
+        assert picture.evaluate("image => image.naturalWidth * image.naturalHeight") > 0
+
+
+def test_an_example_is_explained_at_a_click(driver: Driver) -> None:
+    driver.example("cat").click()
+
+    driver.expect_caption("Egyptian cat")
+
+
+def test_predictions_come_most_probable_first(driver: Driver) -> None:
+    driver.explain_cat()
+
+    shown = driver.page.locator("#gc-top").get_by_role("button")
+    expect(shown).to_have_count(5)
+    expect(shown.first).to_contain_text("Egyptian cat")
+    percents = numbers_in(shown, r"(\d+)%")
+    assert percents == sorted(percents, reverse=True)
+
+
+def test_there_is_one_mask_a_group_heaviest_first(driver: Driver) -> None:
+    driver.explain_cat()
+
+    expect(driver.tiles).to_have_count(32)
+    weights = [
+        float(weight) if weight.replace(".", "").isdigit() else 0.0
+        for text in driver.page.locator(".gc-tile-name").all_inner_texts()
+        for weight in [text.rpartition(" ")[2].replace("<", "0")]
+    ]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] > 0
+    assert "background-image" in (
+        driver.page.locator(".gc-tile-picture").first.get_attribute("style") or ""
+    )
+
+
+def test_curves_grow_until_they_are_complete(driver: Driver) -> None:
+    driver.page.evaluate(COLLECT_POINT_COUNTS)
+
+    driver.upload(EXAMPLES / "rocket.jpg")
+
+    driver.expect_done()
+    counts = driver.page.evaluate("window.pointCounts")
+    assert counts == sorted(counts)
+    assert len({count for count in counts if count < POINTS}) >= 2
+    assert counts[-1] == POINTS
+    assert driver.page.locator("polyline.gc-deletion").evaluate("line => line.points.length") == (
+        POINTS
+    )
+    keys = driver.page.locator(".gc-keys b")
+    expect(keys.first).to_have_text(re.compile(r"^0\.\d{3}$"))
+    expect(keys.last).to_have_text(re.compile(r"^0\.\d{3}$"))
+
+
+@pytest.mark.parametrize("means", ["click", "Enter"])
+def test_a_mask_opens_its_group(driver: Driver, means: str) -> None:
+    driver.explain_cat()
+    tile = driver.tiles.nth(3)
+    number = int(tile.get_attribute("data-group") or 0) + 1
+
+    if means == "click":
+        tile.click()
+    else:
+        tile.press(means)
+
+    expect(driver.detail.get_by_role("heading", name=f"Group {number}", exact=True)).to_be_visible()
+    expect(driver.detail).to_contain_text(re.compile(r"Egyptian cat has \d+\.\d+%"))
+    expect(driver.detail.get_by_role("img", name="Mask on the picture")).to_be_visible()
+    expect(driver.detail.get_by_role("img", name="Masked input")).to_be_visible()
+    expect(driver.detail.locator(".gc-channels img")).to_have_count(10)  # 320 channels / 32
+    expect(tile).to_have_attribute("aria-pressed", "true")
+
+
+def test_the_fraction_changes_the_perturbed_pictures(driver: Driver) -> None:
+    driver.explain_cat()
+    expect(driver.perturbed).to_have_count(2)
+    before = [picture.get_attribute("src") or "" for picture in driver.perturbed.all()]
+
+    driver.slider("Pixels changed (%)").press("End")
+
+    expect(driver.page.locator("#gc-perturbed")).to_contain_text("Insertion: 100% shown")
+    expect(driver.page.locator("#gc-perturbed")).to_contain_text("Deletion: 100% removed")
+    for picture, source in zip(driver.perturbed.all(), before, strict=True):
+        expect(picture).not_to_have_attribute("src", source)
+
+
+def test_the_fraction_moves_the_marker_on_the_curves(driver: Driver) -> None:
+    driver.explain_cat()
+    marker = driver.page.locator(".gc-marker")
+    place = marker.get_attribute("x1") or ""
+
+    driver.slider("Pixels changed (%)").press("End")
+
+    expect(marker).not_to_have_attribute("x1", place)
+
+
+def test_another_colour_map_needs_no_forward_pass(driver: Driver, forwards: list[int]) -> None:
+    driver.explain_cat()
+    driver.expect_done()
+    before = driver.heat_source()
+    scale = driver.page.locator(".gc-scale").get_attribute("style") or ""
+    forwards.clear()
+
+    driver.search("Colour map", "viridis")
+
+    driver.expect_new_heat(before)
+    expect(driver.page.locator(".gc-scale")).not_to_have_attribute("style", scale)
+    driver.expect_caption("Egyptian cat")
+    assert forwards == []
+
+
+def test_opacity_changes_the_heatmap_without_a_forward_pass(
+    driver: Driver, forwards: list[int]
+) -> None:
+    driver.explain_cat()
+    driver.expect_done()
+    forwards.clear()
+
+    driver.slider("Opacity").press("End")
+
+    expect(driver.heat).to_have_css("opacity", "1")
+    driver.slider("Opacity").press("Home")
+    expect(driver.heat).to_have_css("opacity", "0")
+    assert forwards == []
+
+
+def test_the_pictures_stand_side_by_side_on_demand(driver: Driver) -> None:
+    driver.explain_cat()
+    plain, overlaid = driver.page.locator(".gc-plain"), driver.page.locator(".gc-overlay")
+
+    driver.page.get_by_role("radio", name="Side by side").check()
+
+    expect(driver.divider).to_be_hidden()
+    left, right = plain.bounding_box(), overlaid.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert left["x"] + left["width"] <= right["x"]
+    driver.page.get_by_role("radio", name="Divider").check()
+    expect(driver.divider).to_be_visible()
+
+
+def test_arrow_keys_move_the_divider(driver: Driver) -> None:
+    driver.explain_cat()
+    driver.divider.focus()
+    value = int(driver.divider.input_value())
+
+    driver.divider.press("ArrowRight")
+    driver.divider.press("ArrowRight")
+
+    expect(driver.page.locator(".gc-viewer")).to_have_attribute(
+        "style", re.compile(rf"--divide: ?{value + 2}%")
+    )
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def downloaded(driver: Driver, button: str, folder: Path) -> Path:
+    with driver.page.expect_download() as download:
+        driver.button(button).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_the_overlay_is_saved_at_the_pictures_size(driver: Driver, tmp_path: Path) -> None:
+    driver.explain_cat()
+
+    path = downloaded(driver, "Overlay (PNG)", tmp_path)
+
+    assert path.name == "overlay.png"
+    with Image.open(path) as overlay, Image.open(CAT) as picture:
+        overlay.load()
+        assert overlay.format == "PNG"
+        assert overlay.size == picture.size
+
+
+def test_the_map_is_saved_as_numbers(driver: Driver, tmp_path: Path) -> None:
+    driver.explain_cat()
+
+    saliency_map = np.load(downloaded(driver, "Map (NPY)", tmp_path))
+
+    assert saliency_map.dtype == np.float32
+    assert saliency_map.shape == (224, 224)
+    assert (saliency_map.min(), saliency_map.max()) == (0, 1)
+
+
+def test_the_curves_are_saved_with_the_areas_shown(driver: Driver, tmp_path: Path) -> None:
+    driver.explain_cat()
+    driver.expect_done()
+
+    path = downloaded(driver, "Curves (CSV)", tmp_path)
+
+    comment, header, *rows = path.read_text(encoding="utf-8").splitlines()
+    caption = driver.caption.inner_text()
+    assert comment.startswith(f"# {caption}")
+    assert header == "fraction,insertion,deletion"
+    table = np.array([[float(value) for value in row.split(",")] for row in rows])
+    assert table.shape == (POINTS, 3)
+    shown = [float(text) for text in driver.page.locator(".gc-keys b").all_inner_texts()]
+    areas = [np.trapezoid(table[:, column], table[:, 0]) for column in (1, 2)]
+    assert shown == pytest.approx(areas, abs=6e-4)  # shown with three decimals
+
+
+def test_a_file_before_any_result_is_explained_away(driver: Driver) -> None:
+    driver.button("Map (NPY)").click()
+
+    expect(driver.page.get_by_test_id("toast-body")).to_contain_text(
+        "There must be a result first."
+    )
