@@ -1,0 +1,192 @@
+"""What a visitor's choice sets off: it settles, runs, and becomes updates of the page."""
+
+import logging
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
+from groupcam.saliency import GroupCamConfig
+from groupcam.ui import views
+from groupcam.ui.latest import LatestWins
+from groupcam.ui.layout import TOP_CLASSES, TOP_PREDICTION, Layout
+from groupcam.ui.runs import Choice, Drawing, Event, Explained, Finished, Predicted, Working
+from groupcam.ui.workbench import Workbench
+
+logger = logging.getLogger(__name__)
+
+SETTLE_S = 0.15  # a slider that is being dragged comes to rest before a run starts
+UPDATE_S = 0.1  # more than ten updates a second are not seen, and cost the network time
+UNEXPECTED = "Something went wrong here that should not have. It was logged; try other settings."
+
+Updates = dict[Any, Any]
+
+
+class RunEvents:
+    """Callbacks that start, follow and stop a visitor's runs."""
+
+    def __init__(self, workbench: Workbench, latest: LatestWins, ui: Layout) -> None:
+        self.workbench = workbench
+        self.latest = latest
+        self.ui = ui
+
+    def settle(self, request: gr.Request, picture_id: str | None, *controls: Any) -> Any:
+        """Wait until the controls rest; return a token for the run, or nothing to run."""
+        if picture_id is None:
+            return gr.skip()
+        token = self.latest.choose(str(request.session_hash), (picture_id, *controls))
+        if token is None:
+            return gr.skip()
+        time.sleep(SETTLE_S)
+        return token
+
+    def choose_class(self, event: gr.SelectData) -> str:
+        """Take the class whose bar was clicked."""
+        return str(event.value)
+
+    def forget(self, request: gr.Request) -> None:
+        """Let the same choice run again."""
+        self.latest.forget(str(request.session_hash))
+
+    def stop_run(self, request: gr.Request) -> str:
+        """Stop the visitor's run within one micro-batch."""
+        self.forget(request)
+        return views.status("Stopped. Change anything or press Run again.")
+
+    def run(
+        self,
+        request: gr.Request,
+        token: int | None,
+        picture_id: str | None,
+        shown_backbone: str,
+        color_map: str,
+        percent: float,
+        backbone_name: str,
+        layer: str | None,
+        class_name: str,
+        *settings: Any,
+    ) -> Iterator[Updates | Any]:
+        """Explain the picture and draw its curves, as updates of the page; latest wins."""
+        session = str(request.session_hash)
+        yield gr.skip()  # a generator that ends before its first yield would clear everything
+        if token is None or picture_id is None or not self.latest.claim(session, token):
+            return
+        try:
+            view, config = self.ui.settings.parse(settings)
+            wish = Choice(
+                picture_id, backbone_name, layer or None, class_name or None, config, view
+            )
+            steps = self._steps(wish, shown_backbone, color_map, percent)
+            for updates in steps:
+                if not self.latest.is_fresh(session, token):
+                    return
+                yield updates
+        except (GroupCamError, TypeError, WeightsUnavailableError) as error:
+            self.latest.forget(session)  # so that the same choice can be tried again
+            gr.Warning(str(error))
+            yield {self.ui.status: views.status(str(error), "error")}
+        except Exception:
+            logger.exception("A run failed.")
+            self.latest.forget(session)
+            yield {self.ui.status: views.status(UNEXPECTED, "error")}
+
+    def _steps(
+        self, wish: Choice, shown_backbone: str, color_map: str, percent: float
+    ) -> Iterator[Updates]:
+        """Load the backbone, bring the wish and the lists in line with it, and run."""
+        loading = self.workbench.load_steps(wish.backbone)
+        while True:
+            try:
+                yield {self.ui.status: views.working_status(next(loading))}
+            except StopIteration as end:
+                backbone: Backbone = end.value
+                break
+        layer, class_name = wish.target_layer, wish.class_name
+        if backbone.name != shown_backbone:  # the lists are still those of another one
+            layer = None
+            class_name = class_name if class_name in backbone.class_names else None
+            yield {
+                self.ui.layer: layer_list(backbone),
+                self.ui.class_name: class_list(backbone, class_name or ""),
+                self.ui.shown_backbone: backbone.name,
+            }
+        target = resolve_target_layer(backbone, layer)
+        config = yield from self._fit_groups(wish.config, target)
+        choice = wish._replace(target_layer=target.name, class_name=class_name, config=config)
+        last_update = 0.0
+        for event in self.workbench.run_steps(choice):
+            passing = isinstance(event, Working | Drawing)
+            if passing and time.monotonic() - last_update < UPDATE_S:
+                continue
+            last_update = time.monotonic()
+            yield self._updates_of(event, choice, color_map, percent)
+
+    def _fit_groups(
+        self, config: GroupCamConfig, target: TargetLayer
+    ) -> Generator[Updates, None, GroupCamConfig]:
+        """Bring the group count within the layer's channels, and say so."""
+        channels = target.shape[0]
+        fitted = min(config.groups, channels)
+        if fitted < config.groups:
+            gr.Info(f"'{target.name}' has {channels} channels, so {fitted} groups are used.")
+        yield {self.ui.settings.groups: gr.Slider(maximum=channels, value=fitted)}
+        return replace(config, groups=fitted)
+
+    def _updates_of(self, event: Event, choice: Choice, color_map: str, percent: float) -> Updates:
+        """Return what an event changes on the page."""
+        if isinstance(event, Working):
+            return {self.ui.status: views.working_status(event)}
+        if isinstance(event, Predicted):
+            probabilities = event.logits.softmax(0).topk(min(TOP_CLASSES, len(event.logits)))
+            names = event.backbone.class_names
+            ranked = zip(probabilities.indices, probabilities.values, strict=True)
+            return {self.ui.top: {names[int(index)]: float(value) for index, value in ranked}}
+        if isinstance(event, Explained):
+            run = event.run
+            heaviest = int(run.explanation.group_weights.argmax())
+            return {
+                self.ui.choice: choice,
+                self.ui.viewer: views.viewer(run, color_map),
+                self.ui.masks: views.masks(run),
+                self.ui.detail: views.mask_detail(run, heaviest, color_map),
+                self.ui.perturbed: views.perturbed(run, percent),
+                self.ui.status: views.status("Map done. Drawing the curves …", "busy"),
+            }
+        if isinstance(event, Drawing):
+            done, total = len(event.points.fractions), event.points.total
+            working = Working("curves", "Drawing the curves", done, total)
+            return {
+                self.ui.curves: views.curves(event.run, event.points),
+                self.ui.status: views.working_status(working),
+            }
+        assert isinstance(event, Finished)
+        return {
+            self.ui.curves: views.curves(event.run),
+            self.ui.perturbed: views.perturbed(event.run, percent),
+            self.ui.status: views.status(views.finished_text(event.run), "done"),
+        }
+
+
+def layer_list(backbone: Backbone) -> Any:
+    """Return the list of usable layers with their shapes, the default chosen."""
+    layers = [layer for layer in target_layers(backbone) if layer.usable]
+    default = next((layer.name for layer in layers if layer.default), None)
+    labels = [
+        (
+            f"{layer.name}  ·  {' × '.join(map(str, layer.shape))}"
+            f"{'  · default' if layer.default else ''}",
+            layer.name,
+        )
+        for layer in layers
+    ]
+    return gr.Dropdown(choices=labels, value=default)
+
+
+def class_list(backbone: Backbone, chosen: str) -> Any:
+    """Return the list of all classes, one chosen; "" stands for the top prediction."""
+    names = [(name, name) for name in backbone.class_names]
+    return gr.Dropdown(choices=[TOP_PREDICTION, *names], value=chosen)
