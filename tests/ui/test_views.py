@@ -1,0 +1,306 @@
+import base64
+import csv
+import dataclasses
+import html
+import io
+import re
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+from groupcam.images import Picture
+from groupcam.models import Backbone
+from groupcam.render.heatmap import COLOR_MAPS
+from groupcam.ui import views
+from groupcam.ui.runs import Choice, Drawing, Run, Working
+from groupcam.ui.workbench import Workbench
+
+HOSTILE = '<img src=x onerror="alert(1)">&\''
+
+
+@pytest.fixture
+def run(choice: Choice, finish: Callable[[Choice], Run]) -> Run:
+    return finish(choice)
+
+
+@pytest.fixture
+def hostile_run(run: Run) -> Run:
+    """A run whose class, layer and backbone have names that try to be HTML."""
+    return dataclasses.replace(
+        run,
+        choice=run.choice._replace(backbone=HOSTILE),
+        explanation=dataclasses.replace(run.explanation, class_label=HOSTILE, target_layer=HOSTILE),
+    )
+
+
+def decoded(data_uri: str) -> npt.NDArray[np.uint8]:
+    head, _, body = data_uri.partition(",")
+    assert head == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(body))) as image:
+        return np.array(image.convert("RGB"))
+
+
+# --- status ------------------------------------------------------------------------------------
+
+
+def test_status_escapes_what_it_says() -> None:
+    shown = views.status(HOSTILE, "error")
+
+    assert "<img" not in shown
+    assert html.escape(HOSTILE) in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "role"),
+    [("idle", "status"), ("busy", "status"), ("done", "status"), ("error", "alert")],
+)
+def test_an_error_is_an_alert(kind: str, role: str) -> None:
+    assert f'role="{role}"' in views.status("text", kind)
+
+
+def test_loading_is_counted_in_megabytes() -> None:
+    shown = views.working_status(Working("load", "Downloading", 12_000_000, 48_000_000))
+
+    assert "Downloading: 12 of 48 MB" in shown
+    assert "width:25.0%" in shown
+
+
+def test_scoring_is_counted_in_passes() -> None:
+    assert "Scoring: 9 of 34" in views.working_status(Working("score", "Scoring", 9, 34))
+
+
+def test_work_of_unknown_length_shows_no_share() -> None:
+    shown = views.working_status(Working("load", "Loading timm/x"))
+
+    assert "of 0" not in shown
+    assert "gc-unknown" in shown
+
+
+# --- map ---------------------------------------------------------------------------------------
+
+
+def test_the_caption_says_what_was_made_and_how(run: Run) -> None:
+    caption = views.caption(run)
+
+    for part in ("class ", "%", "test/network", "features.3", "4 groups", "50 px"):
+        assert part in caption
+
+
+def test_the_viewer_lays_the_heatmap_on_what_was_seen(run: Run) -> None:
+    shown = views.viewer(run, "inferno")
+
+    # 40 x 30 pixels, seen through a square crop in the middle.
+    left, top, width, height = shown["box"]
+    assert width * 40 == pytest.approx(height * 30, abs=1)
+    assert (left + width / 2, top + height / 2) == (
+        pytest.approx(0.5, abs=0.03),
+        pytest.approx(0.5, abs=0.03),
+    )
+    assert shown["aspect"] == pytest.approx(40 / 30)
+    assert decoded(shown["picture"]).shape == (30, 40, 3)
+
+
+def test_the_heatmap_is_hottest_where_the_map_is_one(run: Run) -> None:
+    saliency_map = torch.zeros(32, 32)
+    saliency_map[:, 16:] = 1
+    explanation = dataclasses.replace(run.explanation, saliency_map=saliency_map)
+
+    heat = decoded(
+        views.viewer(dataclasses.replace(run, explanation=explanation), "inferno")["heat"]
+    )
+
+    # inferno runs from black to pale yellow
+    assert heat[:, : heat.shape[1] // 4].mean() < 10
+    assert heat[:, -heat.shape[1] // 4 :].mean() > 200
+
+
+def test_a_blank_map_has_a_reason_instead_of_a_heatmap(run: Run) -> None:
+    explanation = dataclasses.replace(run.explanation, blank_reason="No group gained.")
+
+    shown = views.viewer(dataclasses.replace(run, explanation=explanation), "inferno")
+
+    assert (shown["heat"], shown["blank"]) == ("", "No group gained.")
+
+
+@pytest.mark.parametrize("color_map", COLOR_MAPS)
+def test_every_colour_map_has_its_legend(run: Run, color_map: str) -> None:
+    colors = views.viewer(run, color_map)["colors"]
+
+    assert len(colors) > 2
+    assert all(re.fullmatch("#[0-9a-f]{6}", color) for color in colors)
+
+
+def test_a_large_picture_is_sent_smaller_and_saved_whole(run: Run) -> None:
+    large = Picture(np.full((1500, 2000, 3), 128, np.uint8))
+    run = dataclasses.replace(run, picture=large)
+
+    assert max(decoded(views.viewer(run, "inferno")["picture"]).shape) == views.SHOWN_SIDE_PX
+    assert views.saved_overlay(run, "inferno", 0.5).shape == (1500, 2000, 3)
+
+
+def test_an_overlay_without_opacity_is_the_picture_where_it_was_seen(run: Run) -> None:
+    run = dataclasses.replace(run, choice=run.choice._replace(view="whole"))
+
+    np.testing.assert_array_equal(views.saved_overlay(run, "inferno", 0), run.picture.rgb)
+
+
+# --- group masks -------------------------------------------------------------------------------
+
+
+def test_masks_come_heaviest_first_with_their_numbers(run: Run) -> None:
+    shown = views.masks(run)
+
+    weights = [tile["weight"] for tile in shown["tiles"]]
+    assert weights == sorted(weights, reverse=True)
+    assert sorted(tile["group"] for tile in shown["tiles"]) == [0, 1, 2, 3]
+    for tile in shown["tiles"]:
+        assert tile["weight"] == pytest.approx(float(run.explanation.group_weights[tile["group"]]))
+        assert tile["masked"] == pytest.approx(
+            float(run.explanation.masked_probability[tile["group"]])
+        )
+    assert shown["blurred"] == run.explanation.baseline_probability
+
+
+def test_the_sprite_holds_the_masks_in_the_order_of_the_tiles(run: Run) -> None:
+    """One mask that shows everything, three that hide it: one bright tile, at its place."""
+    cell_masks = torch.zeros(4, 16, 16)
+    cell_masks[2] = torch.linspace(0.9, 1, 256).view(16, 16)
+    cell_masks[:, 0, 0] = 0.01  # not constant, so that each can be scaled
+    cell_masks[2, 0, 0] = 0
+    weights = torch.tensor([0.3, 0.1, 0.2, 0.4])  # order: groups 4, 1, 3, 2
+    white = Picture(np.full((30, 40, 3), 255, np.uint8))
+    explanation = dataclasses.replace(run.explanation, cell_masks=cell_masks, group_weights=weights)
+
+    shown = views.masks(dataclasses.replace(run, explanation=explanation, picture=white))
+
+    sprite = decoded(shown["sprite"])
+    side = sprite.shape[0] // shown["rows"]
+    assert (shown["columns"], shown["rows"]) == (4, 1)
+    assert [tile["group"] for tile in shown["tiles"]] == [3, 0, 2, 1]
+    brightness = [sprite[:, place * side : (place + 1) * side].mean() for place in range(4)]
+    assert int(np.argmax(brightness)) == 2
+    assert brightness[2] > 2 * max(brightness[0], brightness[1], brightness[3])
+
+
+def test_a_group_in_full_gives_its_number_and_gain(run: Run) -> None:
+    heaviest = int(run.explanation.group_weights.argmax())
+
+    shown = views.mask_detail(run, heaviest, "inferno")
+
+    assert f"Group {heaviest + 1}<" in shown
+    assert f"{float(run.explanation.masked_probability[heaviest]):.2%}" in shown
+    assert f"{float(run.explanation.group_weights[heaviest]):.4f}" in shown
+    assert shown.count("<img") == 2 + 3  # mask, masked input, 12 channels / 4 groups
+
+
+def test_an_empty_mask_says_that_it_was_not_scored(run: Run) -> None:
+    cell_masks = run.explanation.cell_masks.clone()
+    cell_masks[1] = 0
+    explanation = dataclasses.replace(run.explanation, cell_masks=cell_masks)
+    run = dataclasses.replace(run, explanation=explanation)
+
+    assert "not scored" in views.mask_detail(run, 1, "inferno")
+    assert [tile["dead"] for tile in views.masks(run)["tiles"] if tile["group"] == 1] == [True]
+
+
+def test_a_group_without_gain_has_weight_zero(run: Run) -> None:
+    explanation = dataclasses.replace(run.explanation, group_weights=torch.zeros(4))
+
+    shown = views.mask_detail(dataclasses.replace(run, explanation=explanation), 0, "inferno")
+
+    assert "weight 0" in shown
+
+
+def test_hostile_names_stay_text(hostile_run: Run) -> None:
+    parts = [
+        *(views.mask_detail(hostile_run, group, "inferno") for group in range(4)),
+        views.perturbed(hostile_run, 20),
+        views.status(views.caption(hostile_run), "done"),
+    ]
+
+    for part in parts:
+        assert 'onerror="alert' not in part
+        assert not re.search(r"<img src=x", part)
+
+
+# --- curves ------------------------------------------------------------------------------------
+
+
+def test_curves_on_their_way_have_no_areas(workbench: Workbench, choice: Choice) -> None:
+    event = next(event for event in workbench.run_steps(choice) if isinstance(event, Drawing))
+
+    shown = views.curves(event.run, event.points)
+
+    assert len(shown["x"]) == len(shown["insertion"]) == len(shown["deletion"]) > 0
+    assert "insertionAuc" not in shown
+
+
+def test_complete_curves_have_their_areas(run: Run) -> None:
+    shown = views.curves(run)
+
+    assert (shown["x"][0], shown["x"][-1]) == (0, 1)
+    assert shown["insertionAuc"] == pytest.approx(
+        np.trapezoid(shown["insertion"], shown["x"]), abs=1e-3
+    )
+
+
+def test_no_curves_yet_is_an_empty_chart(run: Run) -> None:
+    assert views.curves(dataclasses.replace(run, curves=None))["x"] == []
+
+
+def test_the_csv_can_be_read_back(hostile_run: Run) -> None:
+    run = dataclasses.replace(
+        hostile_run,
+        explanation=dataclasses.replace(
+            hostile_run.explanation, class_label="two\nlines, one name"
+        ),
+    )
+    assert run.curves is not None
+
+    lines = views.curves_csv(run).splitlines()
+
+    assert lines[0].startswith("# two lines, one name")
+    rows = list(csv.reader(lines[1:]))
+    assert rows[0] == ["fraction", "insertion", "deletion"]
+    assert len(rows) == 1 + len(run.curves.fractions)
+    np.testing.assert_allclose(
+        [float(row[1]) for row in rows[1:]], run.curves.insertion.numpy(), atol=1e-6
+    )
+
+
+def test_incomplete_curves_make_no_csv(run: Run) -> None:
+    with pytest.raises(ValueError, match="not complete"):
+        views.curves_csv(dataclasses.replace(run, curves=None))
+
+
+@pytest.mark.parametrize("percent", [0, 100])
+def test_the_perturbed_pictures_end_at_the_picture_and_at_nothing(
+    run: Run, percent: float, tiny_cnn: Backbone
+) -> None:
+    inserted, deleted = (
+        decoded(source) for source in re.findall(r'src="([^"]+)"', views.perturbed(run, percent))
+    )
+    seen = tiny_cnn.preprocessing.to_rgb(run.capture.inputs)[0]
+
+    whole = inserted if percent == 100 else deleted
+    assert np.abs(whole.astype(int) - seen).mean() < 8  # JPEG
+    if percent == 100:
+        assert np.ptp(deleted) <= 4  # every pixel is the mean colour
+
+
+@pytest.mark.parametrize(("percent", "shown"), [(-5, "0% shown"), (250, "100% shown")])
+def test_a_fraction_out_of_range_is_brought_into_it(run: Run, percent: float, shown: str) -> None:
+    assert shown in views.perturbed(run, percent)
+
+
+def test_the_perturbed_pictures_give_the_curves_numbers(run: Run) -> None:
+    assert run.curves is not None
+
+    shown = views.perturbed(run, 100)
+
+    assert f"100% shown → {float(run.curves.insertion[-1]):.1%}" in shown
+    assert f"100% removed → {float(run.curves.deletion[-1]):.1%}" in shown
