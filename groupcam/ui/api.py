@@ -23,6 +23,7 @@ from groupcam.saliency import GroupCamConfig
 from groupcam.ui import views
 from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted
+from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
 TOP_CLASSES = 5
@@ -126,8 +127,7 @@ class Endpoints:
         self, wanted: type[Found], image: Any, backbone: Any, view: Any, **options: Any
     ) -> Found:
         """Run until the wanted event and return it."""
-        if not isinstance(image, dict) or not image.get("path"):
-            raise GroupCamError("image must be an uploaded file; got none. Send one.")
+        path = uploaded_path(image)
         if view not in get_args(View):
             raise GroupCamError(f"view must be one of {', '.join(get_args(View))}; got {view!r}.")
         layer = _text("target_layer", options.pop("target_layer", ""))
@@ -141,7 +141,7 @@ class Endpoints:
         layer = resolve_target_layer(loaded, layer or None).name
         if class_name:
             class_name = loaded.class_names[loaded.class_index_of(class_name)]
-        picture_id, _ = self._workbench.add_picture(image["path"])
+        picture_id, _ = self._workbench.add_picture(path)
         choice = Choice(picture_id, loaded.name, layer, class_name or None, config, view)
         events: Any = self._workbench.run_steps(choice)
         event: Event

@@ -14,6 +14,7 @@ from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import NO_CURVES, WELCOME, Layout
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates, class_list, layer_list
+from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
 # What needs no server. A view's own script reads the marker's event.
@@ -233,7 +234,7 @@ class Page:
                 self.ui.curves: NO_CURVES,
             }
         try:
-            new_id, picture = self.workbench.add_picture(str(upload.get("path")))
+            new_id, picture = self.workbench.add_picture(uploaded_path(upload))
         except GroupCamError as error:
             return {self.ui.picture: path, self.ui.status: views.status(str(error), "error")}
         if new_id == picture_id:

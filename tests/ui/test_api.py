@@ -171,13 +171,7 @@ def test_a_file_that_is_no_picture_is_named(client: Client, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "meta",
     [
-        pytest.param(
-            {},
-            id="bare",
-            marks=pytest.mark.xfail(
-                strict=True, reason="without `meta` Gradio checks no path when preprocess=False"
-            ),
-        ),
+        pytest.param({}, id="bare"),
         pytest.param({"meta": {"_type": "gradio.FileData"}}, id="meta"),
     ],
 )
