@@ -1,0 +1,239 @@
+"""The page's callbacks as Gradio calls them, with a tiny network and no server."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from groupcam.models import Backbone
+from groupcam.saliency import PRESETS
+from groupcam.ui.components import EXAMPLES
+from groupcam.ui.page import Page
+from groupcam.ui.workbench import Workbench
+
+VISITOR: Any = SimpleNamespace(session_hash="visitor")
+Play = Callable[..., dict[Any, Any]]
+
+
+@pytest.fixture
+def page(workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """A built page for which the test's folder is the one of uploads.
+
+    The fixture `workbench` has put the tiny network in its place.
+    """
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    page = Page()
+    demo = page.build()
+    yield page
+    demo.close()
+
+
+@pytest.fixture
+def play(page: Page) -> Play:
+    """Takes a picture and runs it; returns the last value of everything that changed."""
+
+    def played(path: Path, **settings: Any) -> dict[Any, Any]:
+        taken = page.take_picture({"path": str(path)}, None, None, VISITOR)
+        picture_id = taken.get(page.ui.picture_id)
+        values = {"groups": 4, **settings}
+        named = {"view": page.ui.settings.view, "is_denoised": page.ui.settings.is_denoised}
+        named.update(page.ui.settings.by_field)
+        raw = [values.get(name, control.value) for name, control in named.items()]
+        choice = ["test/network", settings.get("layer"), settings.get("class_name", "")]
+        token = page.runs.settle(VISITOR, picture_id, *choice, *raw)
+        shown = dict(taken)
+        steps = page.runs.run(
+            VISITOR, token, picture_id, "test/network", "inferno", 20, *choice, *raw
+        )
+        for updates in steps:
+            if updates != gr.skip():
+                shown.update(updates)
+        return shown
+
+    return played
+
+
+def save(image: Image.Image, path: Path) -> Path:
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_pictures_of_every_kind_are_explained(
+    page: Page, play: Play, picture_path: Path, tmp_path: Path, mode: str
+) -> None:
+    with Image.open(picture_path) as image:
+        path = save(image.convert(mode), tmp_path / f"{mode}.png")
+
+    shown = play(path)
+
+    assert "gc-done" in shown[page.ui.status]
+    assert shown[page.ui.viewer]["heat"]
+    assert len(shown[page.ui.masks]["tiles"]) == 4
+    assert "insertionAuc" in shown[page.ui.curves]
+    assert sum(shown[page.ui.top].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_a_picture(page: Page, path: Path, tmp_path: Path) -> None:
+    uploaded = shutil.copy(path, tmp_path)
+
+    taken = page.take_picture({"path": str(uploaded)}, None, None, VISITOR)
+
+    assert taken[page.ui.picture_id]
+
+
+def test_there_are_examples() -> None:
+    assert {"cat", "espresso", "cat_and_espresso"} <= {path.stem for path in EXAMPLES}
+
+
+def test_without_a_picture_nothing_is_run(page: Page) -> None:
+    token = page.runs.settle(VISITOR, None, "test/network")
+
+    steps = list(page.runs.run(VISITOR, None, None, "", "inferno", 20, "test/network", None, ""))
+
+    assert token == gr.skip()
+    assert steps == [gr.skip()]
+
+
+def test_a_bad_picture_leaves_the_last_one(page: Page, picture_path: Path, tmp_path: Path) -> None:
+    good = page.take_picture({"path": str(picture_path)}, None, None, VISITOR)
+    (tmp_path / "notes.png").write_text("no picture")
+
+    taken = page.take_picture(
+        {"path": str(tmp_path / "notes.png")},
+        good[page.ui.picture_id],
+        str(picture_path),
+        VISITOR,
+    )
+
+    assert taken[page.ui.picture] == str(picture_path)
+    assert 'role="alert"' in taken[page.ui.status]
+    assert page.ui.picture_id not in taken
+    assert page.ui.viewer not in taken
+
+
+def test_the_same_choice_runs_once(page: Page, picture_path: Path) -> None:
+    taken = page.take_picture({"path": str(picture_path)}, None, None, VISITOR)
+
+    first = page.runs.settle(VISITOR, taken[page.ui.picture_id], "test/network", 4)
+    second = page.runs.settle(VISITOR, taken[page.ui.picture_id], "test/network", 4)
+
+    assert isinstance(first, int)
+    assert second == gr.skip()
+
+
+def test_a_run_ends_when_a_newer_choice_is_made(page: Page, picture_path: Path) -> None:
+    picture_id = page.take_picture({"path": str(picture_path)}, None, None, VISITOR)[
+        page.ui.picture_id
+    ]
+    values = [control.value for control in page.ui.settings.all]
+    values[page.ui.settings.all.index(page.ui.settings.groups)] = 4
+    choice: list[Any] = ["test/network", None, ""]
+    token = page.runs.settle(VISITOR, picture_id, *choice, *values)
+    steps = page.runs.run(VISITOR, token, picture_id, "", "inferno", 20, *choice, *values)
+    for updates in steps:
+        if isinstance(updates, dict) and page.ui.viewer in updates:
+            break
+
+    page.runs.settle(VISITOR, picture_id, "test/network", "features.0", "", *values)
+
+    assert list(steps) == []
+
+
+def test_too_many_groups_are_brought_within_the_channels(
+    page: Page, play: Play, picture_path: Path
+) -> None:
+    shown = play(picture_path, layer="features.3", groups=99)
+
+    slider = shown[page.ui.settings.groups]
+    assert (slider.value, slider.maximum) == (12, 12)
+    assert "12 groups" in shown[page.ui.viewer]["caption"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:gradio")  # gr.Warning outside of a page
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"blur_kernel_px": 50}, "blur_kernel_px must be odd"),
+        ({"groups": "abc"}, "groups must be a whole number"),
+        ({"view": "sideways"}, "view must be one of"),
+        ({"layer": "features.33"}, "features.33"),
+    ],
+    ids=str,
+)
+def test_a_bad_setting_gives_a_sentence(
+    page: Page, play: Play, picture_path: Path, settings: dict[str, Any], sentence: str
+) -> None:
+    shown = play(picture_path, **settings)
+
+    assert 'role="alert"' in shown[page.ui.status]
+    assert sentence in shown[page.ui.status]
+
+
+def test_an_accident_is_logged_and_told_in_plain_words(
+    page: Page,
+    play: Play,
+    picture_path: Path,
+    tiny_cnn: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def explode(*_: Any) -> None:
+        raise RuntimeError("secret details")
+
+    monkeypatch.setattr(page.workbench, "run_steps", explode)
+
+    shown = play(picture_path)
+
+    assert "Something went wrong" in shown[page.ui.status]
+    assert "secret" not in shown[page.ui.status]
+    assert "secret details" in caplog.text
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_has_a_button(page: Page, preset: str) -> None:
+    assert preset in page.ui.settings.presets
+
+
+def test_files_of_a_run_can_be_read_back(page: Page, play: Play, picture_path: Path) -> None:
+    choice = play(picture_path)[page.ui.choice]
+    run = page.workbench.run_of(choice)
+    assert run is not None
+
+    overlay = page.views.make_overlay(choice, "inferno", 0.5)
+    saved_map = np.load(page.views.make_map(choice))
+    table = Path(page.views.make_curves(choice)).read_text(encoding="utf-8")
+
+    with Image.open(overlay) as image:
+        assert image.size == (40, 30)
+    np.testing.assert_array_equal(saved_map, run.explanation.saliency_map.numpy())
+    assert "fraction,insertion,deletion" in table
+
+
+@pytest.mark.parametrize("group", [-1, 4, "0", None, 1.5])
+def test_a_group_that_is_not_there_is_refused(
+    page: Page, play: Play, picture_path: Path, group: Any
+) -> None:
+    choice = play(picture_path)[page.ui.choice]
+    event: Any = SimpleNamespace(_data={"group": group})
+
+    with pytest.raises(gr.Error, match="must be one of the 4"):
+        page.views.show_group(choice, "inferno", event)
+
+
+def test_without_a_result_a_file_cannot_be_made(page: Page) -> None:
+    for make in (page.views.make_map, page.views.make_curves):
+        with pytest.raises(gr.Error, match="There must be a result first"):
+            make(None)
+
+
+def test_without_a_result_views_change_nothing(page: Page) -> None:
+    assert page.views.show_perturbed(None, 50) == gr.skip()
+    assert page.views.recolor(None, "viridis") == gr.skip()
