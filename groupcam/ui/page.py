@@ -75,17 +75,9 @@ class Page:
         ]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-        def then_run(event: Any) -> None:
-            """After an event: wait until the choice rests, then run it unless it ran already."""
+        def run(event: Any) -> None:
+            """After an event: run the choice whose token it left, unless it ran already."""
             event.success(
-                self.runs.settle,
-                [self.ui.picture_id, *controls],
-                self.ui.token,
-                queue=False,
-                trigger_mode="always_last",
-                preprocess=False,
-                **private,
-            ).success(
                 self.runs.run,
                 [*inputs, *controls],
                 outputs,
@@ -97,6 +89,20 @@ class Page:
                 **{**private, "show_progress": "minimal"},
             )
 
+        def then_run(event: Any) -> None:
+            """After an event: wait until the choice rests, then run it."""
+            run(
+                event.success(
+                    self.runs.settle,
+                    [self.ui.picture_id, *controls],
+                    self.ui.token,
+                    queue=False,
+                    trigger_mode="always_last",
+                    preprocess=False,
+                    **private,
+                )
+            )
+
         demo.load(
             self.open_page,
             None,
@@ -104,17 +110,13 @@ class Page:
             **private,
         )
         demo.unload(self.leave)
-        then_run(
+        run(  # at once: a picture need not come to rest
             self.ui.picture.change(
                 self.take_picture,
-                [self.ui.picture, self.ui.picture_id, self.ui.picture_path],
+                [self.ui.picture, self.ui.picture_id, self.ui.picture_path, *controls],
                 [
-                    *(
-                        self.ui.picture,
-                        self.ui.picture_id,
-                        self.ui.picture_path,
-                        self.ui.class_name,
-                    ),
+                    *(self.ui.picture, self.ui.picture_id, self.ui.picture_path),
+                    *(self.ui.class_name, self.ui.token),
                     *(self.ui.status, self.ui.viewer, self.ui.top, self.ui.masks, self.ui.detail),
                     *(self.ui.curves, self.ui.perturbed, self.ui.choice),
                 ],
@@ -211,10 +213,11 @@ class Page:
 
     def take_picture(
         self,
+        request: gr.Request,
         upload: dict[str, Any] | None,
         picture_id: str | None,
         path: str | None,
-        request: gr.Request,
+        *controls: Any,
     ) -> Updates:
         """Open a picture; one that cannot be used gives a sentence, and the last one stays."""
         if upload is None and picture_id is None:  # a refused upload was taken back
@@ -241,7 +244,10 @@ class Page:
             return {self.ui.picture_path: upload["path"]}
         for note in picture.notes:
             gr.Info(note)
+        backbone, layer, _, *settings = controls  # another picture starts at its top class
+        choice = (new_id, backbone, layer, "", *settings)
         return {
+            self.ui.token: self.latest.choose(str(request.session_hash), choice),
             self.ui.picture_id: new_id,
             self.ui.picture_path: upload["path"],
             self.ui.class_name: "",

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,8 @@ from groupcam.ui.workbench import Workbench
 logger = logging.getLogger(__name__)
 
 SETTLE_S = 0.15  # a slider that is being dragged comes to rest before a run starts
-UPDATE_S = 0.1  # more than ten updates a second are not seen, and cost the network time
+# Seconds between updates: more of them are not seen, and cost the network time.
+UPDATE_S = {Working: 0.25, Drawing: 0.1}
 UNEXPECTED = "Something went wrong here that should not have. It was logged; try other settings."
 
 Updates = dict[Any, Any]
@@ -72,8 +73,8 @@ class RunEvents:
     ) -> Iterator[Updates | Any]:
         """Explain the picture and draw its curves, as updates of the page; latest wins."""
         session = str(request.session_hash)
-        yield gr.skip()  # a generator that ends before its first yield would clear everything
         if token is None or picture_id is None or not self.latest.claim(session, token):
+            yield gr.skip()  # a generator that ends before its first yield clears everything
             return
         try:
             view, config = self.ui.settings.parse(settings)
@@ -83,16 +84,22 @@ class RunEvents:
             steps = self._steps(wish, shown_backbone, color_map, percent)
             for updates in steps:
                 if not self.latest.is_fresh(session, token):
+                    yield gr.skip()
                     return
                 yield updates
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
-            self.latest.forget(session)  # so that the same choice can be tried again
-            gr.Warning(str(error))
-            yield {self.ui.status: views.status(str(error), "error")}
+            yield self._failed(session, token, str(error))
         except Exception:
             logger.exception("A run failed.")
-            self.latest.forget(session)
-            yield {self.ui.status: views.status(UNEXPECTED, "error")}
+            yield self._failed(session, token, UNEXPECTED)
+
+    def _failed(self, session: str, token: int, message: str) -> Updates | Any:
+        """Say what went wrong and let the same choice be tried again; a stale run stays silent."""
+        if not self.latest.is_fresh(session, token):
+            return gr.skip()
+        self.latest.forget(session)
+        gr.Warning(message)
+        return {self.ui.status: views.status(message, "error")}
 
     def _steps(
         self, wish: Choice, shown_backbone: str, color_map: str, percent: float
@@ -115,26 +122,16 @@ class RunEvents:
                 self.ui.shown_backbone: backbone.name,
             }
         target = resolve_target_layer(backbone, layer)
-        config = yield from self._fit_groups(wish.config, target)
+        config = _fitted(wish.config, target)
+        if config != wish.config:
+            gr.Info(f"'{target.name}' has {target.shape[0]} channels, so as many groups are used.")
         choice = wish._replace(target_layer=target.name, class_name=class_name, config=config)
         last_update = 0.0
         for event in self.workbench.run_steps(choice):
-            passing = isinstance(event, Working | Drawing)
-            if passing and time.monotonic() - last_update < UPDATE_S:
+            if time.monotonic() - last_update < UPDATE_S.get(type(event), 0):
                 continue
             last_update = time.monotonic()
             yield self._updates_of(event, choice, color_map, percent)
-
-    def _fit_groups(
-        self, config: GroupCamConfig, target: TargetLayer
-    ) -> Generator[Updates, None, GroupCamConfig]:
-        """Bring the group count within the layer's channels, and say so."""
-        channels = target.shape[0]
-        fitted = min(config.groups, channels)
-        if fitted < config.groups:
-            gr.Info(f"'{target.name}' has {channels} channels, so {fitted} groups are used.")
-        yield {self.ui.settings.groups: gr.Slider(maximum=channels, value=fitted)}
-        return replace(config, groups=fitted)
 
     def _updates_of(self, event: Event, choice: Choice, color_map: str, percent: float) -> Updates:
         """Return what an event changes on the page."""
@@ -144,7 +141,12 @@ class RunEvents:
             probabilities = event.logits.softmax(0).topk(min(TOP_CLASSES, len(event.logits)))
             names = event.backbone.class_names
             ranked = zip(probabilities.indices, probabilities.values, strict=True)
-            return {self.ui.top: {names[int(index)]: float(value) for index, value in ranked}}
+            return {
+                self.ui.top: {names[int(index)]: float(value) for index, value in ranked},
+                self.ui.settings.groups: gr.Slider(
+                    maximum=event.layer.shape[0], value=choice.config.groups
+                ),
+            }
         if isinstance(event, Explained):
             run = event.run
             heaviest = int(run.explanation.group_weights.argmax())
@@ -169,6 +171,11 @@ class RunEvents:
             self.ui.perturbed: views.perturbed(event.run, percent),
             self.ui.status: views.status(views.finished_text(event.run), "done"),
         }
+
+
+def _fitted(config: GroupCamConfig, target: TargetLayer) -> GroupCamConfig:
+    """Return the settings with at most as many groups as the layer has channels."""
+    return replace(config, groups=min(config.groups, target.shape[0]))
 
 
 def layer_list(backbone: Backbone) -> Any:
