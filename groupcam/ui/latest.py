@@ -4,6 +4,8 @@ import itertools
 import threading
 from collections.abc import Hashable
 
+MOST_VISITORS = 10_000  # raw requests may make up sessions: the oldest choices go
+
 
 class LatestWins:
     """Hands out one token per visitor and choice; only the newest is fresh."""
@@ -20,7 +22,12 @@ class LatestWins:
             if session in self._newest and self._newest[session][1] == choice:
                 return None
             token = next(self._numbers)
+            self._newest.pop(session, None)  # so that the newest choice stands last
             self._newest[session] = (token, choice)
+            if len(self._newest) > MOST_VISITORS:
+                oldest = next(iter(self._newest))
+                del self._newest[oldest]
+                self._claimed.pop(oldest, None)
             return token
 
     def claim(self, session: str, token: int) -> bool:

@@ -21,7 +21,9 @@ class Layout:
         self.picture_path = gr.State(None)
         self.shown_backbone = gr.State("")
         self.choice = gr.State(None)
-        self.token = gr.State(None)
+        # In the browser, not a State: a queued run must see the token of its own choice, and a
+        # State is read only when the run starts.
+        self.token = gr.Number(None, visible=False)
         gr.HTML(
             "<h1>groupcam</h1><p>Where an image classifier looks, and why: "
             "Group-CAM for any timm or torchvision backbone.</p>",

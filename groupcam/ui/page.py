@@ -11,7 +11,7 @@ from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
 from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.latest import LatestWins
-from groupcam.ui.layout import NO_CURVES, WELCOME, Layout
+from groupcam.ui.layout import Layout
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates, class_list, layer_list
 from groupcam.ui.uploads import uploaded_path
@@ -220,22 +220,8 @@ class Page:
         *controls: Any,
     ) -> Updates:
         """Open a picture; one that cannot be used gives a sentence, and the last one stays."""
-        if upload is None and picture_id is None:  # a refused upload was taken back
-            return {self.ui.picture_path: None}
-        if upload is None:
-            self.latest.forget(str(request.session_hash))
-            return {
-                self.ui.picture_id: None,
-                self.ui.picture_path: None,
-                self.ui.choice: None,
-                self.ui.status: views.status(WELCOME),
-                self.ui.viewer: {},
-                self.ui.top: None,
-                self.ui.masks: {},
-                self.ui.detail: "",
-                self.ui.perturbed: "",
-                self.ui.curves: NO_CURVES,
-            }
+        if upload is None:  # also what "Upload file" does before the visitor has chosen one
+            return {self.ui.picture_path: path}
         try:
             new_id, picture = self.workbench.add_picture(uploaded_path(upload))
         except GroupCamError as error:

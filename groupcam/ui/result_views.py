@@ -18,6 +18,8 @@ class ResultViews:
 
     def __init__(self, workbench: Workbench) -> None:
         self.workbench = workbench
+        # Gradio serves copies; ours go when the process ends.
+        self._files = tempfile.TemporaryDirectory(prefix="groupcam-")
 
     def show_group(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
         """Show the group whose mask was clicked."""
@@ -40,14 +42,14 @@ class ResultViews:
     def make_overlay(self, choice: Choice | None, color_map: str, opacity: float) -> str:
         """Write the overlay as it is seen and return its path."""
         rgb = views.saved_overlay(self._kept(choice), color_map, opacity)
-        path = _new_file("overlay.png")
+        path = self._new_file("overlay.png")
         if not cv2.imwrite(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)):
             raise gr.Error("The overlay could not be written on the server.")
         return path
 
     def make_map(self, choice: Choice | None) -> str:
         """Write the saliency map, float32 (H, W), and return its path."""
-        path = _new_file("saliency_map.npy")
+        path = self._new_file("saliency_map.npy")
         np.save(path, self._kept(choice).explanation.saliency_map.numpy())
         return path
 
@@ -58,7 +60,7 @@ class ResultViews:
             raise gr.Error(
                 "The curves must be complete; they are still being drawn. Wait a moment."
             )
-        path = _new_file("curves.csv")
+        path = self._new_file("curves.csv")
         Path(path).write_text(views.curves_csv(run), encoding="utf-8")
         return path
 
@@ -69,7 +71,6 @@ class ResultViews:
             raise gr.Error("There must be a result first. Choose a picture, or press Run again.")
         return run
 
-
-def _new_file(name: str) -> str:
-    """Return the path of a file in a new folder, which keeps the name a visitor sees plain."""
-    return str(Path(tempfile.mkdtemp(prefix="groupcam-")) / name)
+    def _new_file(self, name: str) -> str:
+        """Return the path of a file in a new folder, so that visitors see its plain name."""
+        return str(Path(tempfile.mkdtemp(dir=self._files.name)) / name)

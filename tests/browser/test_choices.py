@@ -131,10 +131,6 @@ def test_the_latest_of_many_choices_wins(driver: Driver) -> None:
     expect(driver.tiles).to_have_count(6)
 
 
-@pytest.mark.xfail(
-    strict=False,  # it depends on which run leaves the queue first
-    reason="`token` is a State, read when a run starts: a queued one takes the newest token",
-)
 def test_a_choice_right_after_leaving_a_number_box_wins(driver: Driver) -> None:
     """Leaving the box sends its number once more, and that run waits behind the first."""
     driver.explain_cat()
@@ -150,10 +146,6 @@ def test_a_choice_right_after_leaving_a_number_box_wins(driver: Driver) -> None:
 # --- stop --------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=False,  # it depends on which message comes last
-    reason="Gradio sends the last update of an ended run again: 'Drawing …' replaces 'Stopped.'",
-)
 def test_stop_ends_the_run_and_run_again_finishes_it(driver: Driver) -> None:
     line = driver.page.locator("polyline.gc-insertion")
     driver.upload(EXAMPLES / "cat_and_espresso.jpg")
@@ -215,7 +207,6 @@ def test_a_bad_first_picture_keeps_its_sentence(driver: Driver, bad_picture: Pat
     assert driver.alert.count() == 1
 
 
-@pytest.mark.xfail(strict=True, reason="'Upload file' clears the picture, and with it the result")
 def test_a_result_stays_until_the_next_picture_is_chosen(driver: Driver) -> None:
     driver.explain_cat()
     driver.expect_done()
@@ -245,10 +236,6 @@ def test_weights_that_cannot_be_had_name_what_is_ready(driver: Driver) -> None:
 # --- by keyboard, on a phone, in the dark ------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="`token` is a State: leaving a list by Tab queues a run that takes the newest token",
-)
 def test_the_keyboard_is_enough(driver: Driver) -> None:
     keyboard = driver.page.keyboard
 
@@ -296,12 +283,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(open_page: OpenPage
 @pytest.mark.parametrize(
     "query",
     [
-        pytest.param(
-            "?__theme=light",
-            marks=pytest.mark.xfail(
-                strict=True, reason="notes and numbers have 2.56 : 1 in the light theme"
-            ),
-        ),
+        "?__theme=light",
         "?__theme=dark",
     ],
 )

@@ -1,3 +1,5 @@
+import pytest
+
 from groupcam.ui.latest import LatestWins
 
 
@@ -66,3 +68,13 @@ def test_a_forgotten_choice_is_stale_and_may_be_made_again() -> None:
 
 def test_an_unknown_visitor_can_be_forgotten() -> None:
     LatestWins().forget("nobody")
+
+
+def test_made_up_visitors_push_out_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("groupcam.ui.latest.MOST_VISITORS", 3)
+    latest = LatestWins()
+    tokens = {name: latest.choose(name, "choice") for name in "abcd"}
+
+    fresh = [name for name, token in tokens.items() if latest.is_fresh(name, token or 0)]
+
+    assert fresh == ["b", "c", "d"]
