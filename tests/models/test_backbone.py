@@ -3,12 +3,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import skimage.data
 import torch
 from torch import Tensor, nn
 
 from groupcam.errors import GroupCamError
+from groupcam.images import open_picture
 from groupcam.models import Backbone, Preprocessing, load_backbone
+from tests.support import ROOT
 
 LITE_TOP_CLASSES = {"Egyptian cat", "tabby", "tiger cat"}
 
@@ -24,8 +25,8 @@ LITE_TOP_CLASSES = {"Egyptian cat", "tabby", "tiger cat"}
 def test_bundled_network_sees_the_cat(name: str, size: int) -> None:
     backbone = load_backbone(name)
 
-    chelsea: np.ndarray = skimage.data.chelsea()  # type: ignore[no-untyped-call]
-    inputs = backbone.preprocess(chelsea)
+    cat = open_picture(ROOT / "assets" / "examples" / "cat.jpg")
+    inputs = backbone.preprocess(cat.rgb)
     probabilities = backbone.logits(inputs).softmax(1)[0]
 
     assert inputs.shape == (1, 3, size, size)
