@@ -89,19 +89,19 @@ class Page:
                 **{**private, "show_progress": "minimal"},
             )
 
+        settling: dict[str, Any] = {
+            "fn": self.runs.settle,
+            "inputs": [self.ui.picture_id, *controls],
+            "outputs": self.ui.token,
+            "queue": False,
+            "trigger_mode": "always_last",
+            "preprocess": False,
+            **private,
+        }
+
         def then_run(event: Any) -> None:
             """After an event: wait until the choice rests, then run it."""
-            run(
-                event.success(
-                    self.runs.settle,
-                    [self.ui.picture_id, *controls],
-                    self.ui.token,
-                    queue=False,
-                    trigger_mode="always_last",
-                    preprocess=False,
-                    **private,
-                )
-            )
+            run(event.success(**settling))
 
         demo.load(
             self.open_page,
@@ -130,7 +130,8 @@ class Page:
             user_changes.append(control.input)
             if isinstance(control, gr.Slider):
                 user_changes.append(control.release)  # the reset button and number box
-        then_run(gr.on(user_changes, lambda: None, **private, queue=False))
+        # Straight on the controls: only there does "always_last" come back for the last value.
+        run(gr.on(user_changes, **settling))
         then_run(
             self.ui.top.select(
                 self.runs.choose_class, None, self.ui.class_name, **private, queue=False
