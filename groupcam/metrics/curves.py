@@ -19,10 +19,10 @@ from torch import Tensor
 
 from groupcam.errors import GroupCamError
 from groupcam.models import Backbone, View
-from groupcam.saliency.group_cam import finish
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.scoring import micro_batch_size, probabilities
+from groupcam.steps import finish
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ whose mask is empty weighs 0 and costs no forward pass instead of making the map
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal, TypeVar, overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.result import Explanation, ExplanationBatch
 from groupcam.saliency.scoring import is_dead, min_max_scale, score_masks, upsample_masks
+from groupcam.steps import finish, relay
 
 DEFAULT_CONFIG = GroupCamConfig()
 
@@ -36,7 +37,6 @@ DEFAULT_CONFIG = GroupCamConfig()
 MASKS_AT_ONCE = 32
 
 Stage = Literal["capture", "score", "merge"]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,9 @@ def explain_steps(
 
     blurred = gaussian_blur(inputs, config.blur_sigma_px, config.blur_kernel_px)
     scoring = score_masks(backbone, inputs, blurred, masks, capture.class_index, config.precision)
-    baseline, masked = yield from _counted(scoring, len(inputs), total)
+    baseline, masked = yield from relay(
+        scoring, lambda done: Progress("score", len(inputs) + done, total)
+    )
     weights = (masked - baseline[:, None]).relu()  # (N, G)
 
     merged = merge_masks(masks, weights, (inputs.shape[-2], inputs.shape[-1]), config.merge)
@@ -195,29 +197,6 @@ def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Me
             upsampled = min_max_scale(upsampled)
         merged += torch.einsum("ng,nghw->nhw", weights[:, chosen], upsampled)
     return merged
-
-
-def finish(steps: Generator[object, None, Result]) -> Result:
-    """Run a generator of steps to its end and return its result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-
-
-def _counted(
-    scoring: Generator[int, None, Result], before: int, total: int
-) -> Generator[Progress, None, Result]:
-    """Turn counts of scored inputs into progress of the whole, and pass the result on."""
-    while True:
-        try:
-            done = next(scoring)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        yield Progress("score", before + done, total)
 
 
 def _blank_reason(

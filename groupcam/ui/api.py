@@ -10,23 +10,22 @@ import functools
 import io
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import cv2
 import gradio as gr
 import numpy as np
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
-from groupcam.models import DEFAULT_BACKBONE, View, resolve_target_layer, target_layers
+from groupcam.models import DEFAULT_BACKBONE, resolve_target_layer, target_layers
 from groupcam.render.heatmap import DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui import views
-from groupcam.ui.components import MODEL_QUEUE
+from groupcam.ui.components import MODEL_QUEUE, checked_settings
+from groupcam.ui.layout import TOP_CLASSES
 from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
-
-TOP_CLASSES = 5
 
 Answer = dict[str, Any]
 Found = TypeVar("Found", Predicted, Explained, Finished)
@@ -128,15 +127,9 @@ class Endpoints:
     ) -> Found:
         """Run until the wanted event and return it."""
         path = uploaded_path(image)
-        if view not in get_args(View):
-            raise GroupCamError(f"view must be one of {', '.join(get_args(View))}; got {view!r}.")
         layer = _text("target_layer", options.pop("target_layer", ""))
         class_name = _text("class_name", options.pop("class_name", ""))
-        for name in ("groups", "blur_kernel_px"):  # JSON knows one kind of number
-            value = options.get(name)
-            if isinstance(value, float) and value.is_integer():
-                options[name] = int(value)
-        config = GroupCamConfig(**options)
+        view, config = checked_settings(view, options)
         loaded = self._workbench.load(_text("backbone", backbone))
         layer = resolve_target_layer(loaded, layer or None).name
         if class_name:
@@ -153,12 +146,11 @@ class Endpoints:
 
     def _predictions(self, event: Predicted) -> Answer:
         """Return the top classes, most probable first."""
-        top = event.logits.softmax(0).topk(min(TOP_CLASSES, len(event.logits)))
         return {
             "backbone": event.backbone.name,
             "classes": [
-                {"index": index, "label": event.backbone.class_names[index], "probability": value}
-                for index, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+                {"index": index, "label": label, "probability": value}
+                for index, label, value in event.top(TOP_CLASSES)
             ],
         }
 

@@ -76,15 +76,10 @@ class ConfigControls:
             TypeError: a value is of the wrong type.
         """
         view, is_denoised, *settings = values
-        if view not in get_args(View):
-            raise GroupCamError(f"view must be one of {', '.join(get_args(View))}; got {view!r}.")
         named = dict(zip(self.by_field, settings, strict=True))
-        for name in ("groups", "blur_kernel_px"):  # a browser sends 32 as 32.0 at times
-            if isinstance(named[name], float) and named[name].is_integer():
-                named[name] = int(named[name])
         if not is_denoised:
             named["percentile"] = None
-        return view, GroupCamConfig(**named)
+        return checked_settings(view, named)
 
     def values_of(self, config: GroupCamConfig) -> dict[Any, Any]:
         """Return what each control shows for some settings."""
@@ -93,6 +88,23 @@ class ConfigControls:
         if config.percentile is None:  # the slider keeps its place, to come back to
             del values[self.percentile]
         return values
+
+
+def checked_settings(view: Any, settings: dict[str, Any]) -> tuple[View, GroupCamConfig]:
+    """Return view and settings from raw values, which anybody may have sent.
+
+    Raises:
+        GroupCamError: a value is out of range or not among its choices.
+        TypeError: a value is of the wrong type.
+    """
+    if view not in get_args(View):
+        raise GroupCamError(f"view must be one of {', '.join(get_args(View))}; got {view!r}.")
+    whole = {
+        name: int(settings[name])
+        for name in ("groups", "blur_kernel_px")  # JSON knows one kind of number: 32.0 is 32
+        if isinstance(settings.get(name), float) and settings[name].is_integer()
+    }
+    return view, GroupCamConfig(**{**settings, **whole})
 
 
 def _help(name: str) -> str:

@@ -11,6 +11,7 @@ import gradio as gr
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
 from groupcam.saliency import GroupCamConfig
+from groupcam.steps import relay
 from groupcam.ui import views
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import TOP_CLASSES, TOP_PREDICTION, Layout
@@ -105,13 +106,10 @@ class RunEvents:
         self, wish: Choice, shown_backbone: str, color_map: str, percent: float
     ) -> Iterator[Updates]:
         """Load the backbone, bring the wish and the lists in line with it, and run."""
-        loading = self.workbench.load_steps(wish.backbone)
-        while True:
-            try:
-                yield {self.ui.status: views.working_status(next(loading))}
-            except StopIteration as end:
-                backbone: Backbone = end.value
-                break
+        backbone = yield from relay(
+            self.workbench.load_steps(wish.backbone),
+            lambda step: {self.ui.status: views.working_status(step)},
+        )
         layer, class_name = wish.target_layer, wish.class_name
         if backbone.name != shown_backbone:  # the lists are still those of another one
             layer = None
@@ -138,11 +136,8 @@ class RunEvents:
         if isinstance(event, Working):
             return {self.ui.status: views.working_status(event)}
         if isinstance(event, Predicted):
-            probabilities = event.logits.softmax(0).topk(min(TOP_CLASSES, len(event.logits)))
-            names = event.backbone.class_names
-            ranked = zip(probabilities.indices, probabilities.values, strict=True)
             return {
-                self.ui.top: {names[int(index)]: float(value) for index, value in ranked},
+                self.ui.top: {label: value for _, label, value in event.top(TOP_CLASSES)},
                 self.ui.settings.groups: gr.Slider(
                     maximum=event.layer.shape[0], value=choice.config.groups
                 ),

@@ -70,6 +70,13 @@ class Predicted:
     layer: TargetLayer
     logits: Tensor  # (K,)
 
+    def top(self, classes: int) -> list[tuple[int, str, float]]:
+        """Return (index, label, probability) of the top classes, most probable first."""
+        best = self.logits.softmax(0).topk(min(classes, len(self.logits)))
+        names = self.backbone.class_names
+        ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [(index, names[index], value) for index, value in ranked]
+
 
 @dataclass(frozen=True, eq=False)
 class Explained:

@@ -25,8 +25,9 @@ from groupcam.models import (
     resolve_name,
     resolve_target_layer,
 )
-from groupcam.saliency import Explanation, explain_steps
+from groupcam.saliency import explain_steps
 from groupcam.saliency.capture import Capture, capture_layer
+from groupcam.steps import relay
 from groupcam.ui.cache import ByteBoundedCache
 from groupcam.ui.runs import (
     Choice,
@@ -165,13 +166,11 @@ class Workbench:
     ) -> Generator[Working, None, Run]:
         """Return the run without its curves."""
         steps = explain_steps(backbone, capture.inputs, choice.config, capture=capture)
-        while True:
-            try:
-                progress = next(steps)
-            except StopIteration as end:
-                explanation: Explanation = end.value[0]
-                break
-            yield Working("score", "Scoring the group masks", progress.done, progress.total)
+        batch = yield from relay(
+            steps,
+            lambda step: Working("score", "Scoring the group masks", step.done, step.total),
+        )
+        explanation = batch[0]
         return Run(
             choice=choice,
             picture=picture,
@@ -193,12 +192,8 @@ class Workbench:
             run.capture.class_index,
             protocol=CurveProtocol.with_steps(CURVE_STEPS, (inputs.shape[-2], inputs.shape[-1])),
         )
-        while True:
-            try:
-                points = next(steps)
-            except StopIteration as end:
-                return replace(run, curves=end.value[0])
-            yield Drawing(run, points)
+        batch = yield from relay(steps, lambda points: Drawing(run, points))
+        return replace(run, curves=batch[0])
 
 
 def _followed(
