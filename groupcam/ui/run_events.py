@@ -121,27 +121,27 @@ class RunEvents:
             }
         target = resolve_target_layer(backbone, layer)
         config = _fitted(wish.config, target)
+        slider: dict[str, Any] = {"maximum": target.shape[0]}
         if config != wish.config:
             gr.Info(f"'{target.name}' has {target.shape[0]} channels, so as many groups are used.")
+            slider["value"] = config.groups  # else it is left alone: the visitor may be moving it
         choice = wish._replace(target_layer=target.name, class_name=class_name, config=config)
         last_update = 0.0
         for event in self.workbench.run_steps(choice):
             if time.monotonic() - last_update < UPDATE_S.get(type(event), 0):
                 continue
             last_update = time.monotonic()
-            yield self._updates_of(event, choice, color_map, percent)
+            updates = self._updates_of(event, choice, color_map, percent)
+            if isinstance(event, Predicted):
+                updates[self.ui.settings.groups] = gr.Slider(**slider)
+            yield updates
 
     def _updates_of(self, event: Event, choice: Choice, color_map: str, percent: float) -> Updates:
         """Return what an event changes on the page."""
         if isinstance(event, Working):
             return {self.ui.status: views.working_status(event)}
         if isinstance(event, Predicted):
-            return {
-                self.ui.top: {label: value for _, label, value in event.top(TOP_CLASSES)},
-                self.ui.settings.groups: gr.Slider(
-                    maximum=event.layer.shape[0], value=choice.config.groups
-                ),
-            }
+            return {self.ui.top: {label: value for _, label, value in event.top(TOP_CLASSES)}}
         if isinstance(event, Explained):
             run = event.run
             heaviest = int(run.explanation.group_weights.argmax())

@@ -149,6 +149,15 @@ def test_a_run_ends_when_a_newer_choice_is_made(page: Page, picture_path: Path) 
     assert list(steps) == [gr.skip()]
 
 
+def test_a_run_leaves_the_group_count_to_the_visitor(
+    page: Page, play: Play, picture_path: Path
+) -> None:
+    """The visitor may have moved on while it ran: only a count that is too large is changed."""
+    slider = play(picture_path, layer="features.3", groups=4)[page.ui.settings.groups]
+
+    assert gr.update(**slider.constructor_args) == gr.update(maximum=12)
+
+
 def test_too_many_groups_are_brought_within_the_channels(
     page: Page, play: Play, picture_path: Path
 ) -> None:
