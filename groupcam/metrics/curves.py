@@ -19,9 +19,10 @@ from torch import Tensor
 
 from groupcam.errors import GroupCamError
 from groupcam.models import Backbone, View
+from groupcam.saliency.engine import plan_of
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
 from groupcam.saliency.perturb import gaussian_blur
-from groupcam.saliency.scoring import micro_batch_size, probabilities
+from groupcam.saliency.scoring import probabilities
 from groupcam.steps import finish
 
 
@@ -232,7 +233,7 @@ def curve_steps(
     curves = inputs.new_zeros(2, len(inputs), len(pixels))  # insertion and deletion
     order = coarse_to_fine(len(pixels))
     # Each point is two forward passes, so half a micro-batch of points fills it.
-    at_once = max(1, micro_batch_size(inputs.device) // 2)
+    at_once = max(1, plan_of(backbone).micro_batch // 2)
     for picture in range(len(inputs)):
         pictures = perturbed_pictures(inputs[picture], saliency_maps[picture], protocol)
         for start in range(0, len(order), at_once):

@@ -1,25 +1,15 @@
 """What each group mask is worth: masked forward passes in micro-batches, the hot path."""
 
 from collections.abc import Generator
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from groupcam.models import Backbone
+from groupcam.saliency import engine
 from groupcam.saliency.capture import class_probability
 from groupcam.saliency.config import Precision
-
-# Masked inputs in one forward pass. On two CPU cores with EfficientNet-Lite0 in channels_last,
-# 4 at once ran twice as fast as 32, whose activations do not stay in the cache.
-MICRO_BATCH_CPU = 4
-MICRO_BATCH_GPU = 64
-
-
-def micro_batch_size(device: torch.device) -> int:
-    """Return how many inputs go through the network at once on this device."""
-    return MICRO_BATCH_CPU if device.type == "cpu" else MICRO_BATCH_GPU
 
 
 def upsample_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -59,13 +49,15 @@ def probabilities(
     backbone: Backbone, inputs: Tensor, class_index: Tensor, precision: Precision = "float32"
 ) -> Tensor:
     """Return the class probability of one micro-batch of inputs, (M,)."""
-    autocast = (
-        torch.autocast(inputs.device.type, dtype=torch.bfloat16)
-        if precision == "bfloat16"
-        else nullcontext()
-    )
-    with backbone.frozen(), torch.no_grad(), autocast:
-        logits = backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
+    if precision == "float32":
+        logits = engine.forward(backbone, inputs)
+    else:
+        with (
+            backbone.frozen(),
+            torch.no_grad(),
+            torch.autocast(inputs.device.type, dtype=torch.bfloat16),
+        ):
+            logits = backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
     return class_probability(logits, class_index)
 
 
@@ -97,7 +89,7 @@ def score_masks(
         p(blurred), (N,), and p(masked), (N, G), where a dead mask has p(blurred): it hides all.
     """
     size = (inputs.shape[-2], inputs.shape[-1])
-    at_once = micro_batch_size(inputs.device)
+    at_once = engine.plan_of(backbone).micro_batch
     baseline = inputs.new_zeros(len(inputs))
     masked = inputs.new_zeros(masks.shape[:2])
     # A row (picture, group) is one forward pass; group -1 stands for the blurred picture itself.

@@ -25,7 +25,7 @@ from groupcam.models import (
     resolve_name,
     resolve_target_layer,
 )
-from groupcam.saliency import explain_steps
+from groupcam.saliency import engine, explain_steps
 from groupcam.saliency.capture import Capture, capture_layer
 from groupcam.steps import relay
 from groupcam.ui.cache import ByteBoundedCache
@@ -99,6 +99,7 @@ class Workbench:
         resolve_name(name)
         backbone = load_backbone(name, device=self._device, progress=progress)
         default_target_layer(backbone)  # probes the layers, so that the first picture need not
+        engine.prepare_in_background(backbone)
         with self._loading:
             self._backbones[name] = backbone
             while len(self._backbones) > BACKBONES_KEPT:

@@ -14,7 +14,7 @@ from groupcam.metrics.curves import (
     perturbed_pictures,
 )
 from groupcam.models import Backbone
-from groupcam.saliency import finish, scoring
+from groupcam.saliency import engine, finish
 from tests.support import head_of
 
 ONE_PIXEL = CurveProtocol(pixels_per_step=1, blur_kernel_px=3)
@@ -74,7 +74,7 @@ def test_micro_batches_do_not_change_the_curves(
     protocol = CurveProtocol(pixels_per_step=100)
     expected = insertion_deletion(tiny_cnn, tiny_inputs, saliency, 0, protocol=protocol)
 
-    monkeypatch.setattr(scoring, "MICRO_BATCH_CPU", 2)
+    monkeypatch.setattr(engine, "MICRO_BATCH_CPU", 2)
     alone = insertion_deletion(tiny_cnn, tiny_inputs[1:2], saliency[1:2], 0, protocol=protocol)
 
     torch.testing.assert_close(alone.insertion[0], expected.insertion[1], rtol=0, atol=1e-6)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from groupcam import GroupCamConfig, explain
 from groupcam.errors import GroupCamError
 from groupcam.models import Backbone, resolve_target_layer
-from groupcam.saliency import explain_steps, finish, scoring
+from groupcam.saliency import engine, explain_steps, finish
 from groupcam.saliency.capture import capture_layer
 from groupcam.saliency.config import Merge
 from groupcam.saliency.perturb import gaussian_blur
@@ -105,7 +105,7 @@ def test_batches_and_micro_batches_do_not_change_the_map(
 ) -> None:
     together = explain(tiny_cnn, tiny_inputs, config, LAYER)
 
-    monkeypatch.setattr(scoring, "MICRO_BATCH_CPU", 1)
+    monkeypatch.setattr(engine, "MICRO_BATCH_CPU", 1)
     monkeypatch.setattr("groupcam.saliency.capture.PICTURES_AT_ONCE", 1)
     alone = [explain(tiny_cnn, picture[None], config, LAYER)[0] for picture in tiny_inputs]
 
@@ -249,7 +249,7 @@ def test_steps_report_progress_and_can_be_stopped(tiny_cnn: Backbone, tiny_input
 
     handle.remove()
     assert (first.stage, first.done) == ("capture", 3)
-    assert (second.stage, second.done) == ("score", 3 + scoring.MICRO_BATCH_CPU)
+    assert (second.stage, second.done) == ("score", 3 + engine.MICRO_BATCH_CPU)
     assert second.total > second.done
     assert len(forwards) == 2  # the capture and one micro-batch, nothing after the close
 

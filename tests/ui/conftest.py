@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from groupcam.models import Backbone
-from groupcam.saliency import GroupCamConfig
+from groupcam.saliency import GroupCamConfig, engine
 from groupcam.ui import workbench as workbench_module
 from groupcam.ui.runs import Choice, Finished, Run
 from groupcam.ui.workbench import Workbench
@@ -38,6 +38,8 @@ def workbench(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     """A workbench on which every backbone's name gives `tiny_cnn`."""
     monkeypatch.setattr(workbench_module, "resolve_name", lambda name: ("test", name))
     monkeypatch.setattr(workbench_module, "load_backbone", lambda name, **_: tiny_cnn)
+    # A thread that compiles would compete with the test.
+    monkeypatch.setattr(engine, "prepare_in_background", lambda backbone: None)
     return Workbench()
 
 

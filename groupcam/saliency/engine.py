@@ -1,0 +1,133 @@
+"""How a backbone's masked forwards run fastest: as an optimised graph or eagerly, how many at once.
+
+Without preparation the forwards run eagerly in micro-batches of a size that suits most networks.
+`prepare` measures what is better for one backbone; results stay within 1e-4 of the eager ones.
+"""
+
+import itertools
+import logging
+import queue
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from groupcam.models import Backbone
+from groupcam.saliency.graph import CompiledGraph, GraphError, compile_graph
+
+# On two CPU cores with EfficientNet-Lite0 in channels_last, 4 inputs at once ran twice as fast as
+# 32, whose activations do not stay in the cache.
+MICRO_BATCH_CPU = 4
+MICRO_BATCH_GPU = 64
+TRIED_ON_CPU = (1, 2, 4, 8)
+TRIED_ON_GPU = (16, 32, 64, 128)
+TRIAL_S = 1.5  # trying takes about this long; a large network is tried at the smallest sizes only
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How the forwards of one backbone run."""
+
+    micro_batch: int  # inputs in one forward pass
+    graph: CompiledGraph | None = None  # None: eager
+
+
+_PLANS: "weakref.WeakKeyDictionary[Backbone, Plan]" = weakref.WeakKeyDictionary()
+_WAITING: "queue.SimpleQueue[weakref.ref[Backbone]]" = queue.SimpleQueue()
+_STARTING = threading.Lock()
+_worker: threading.Thread | None = None
+
+
+def plan_of(backbone: Backbone) -> Plan:
+    """Return the measured plan, or the usual one when the backbone was not prepared."""
+    plan = _PLANS.get(backbone)
+    if plan is not None:
+        return plan
+    return Plan(MICRO_BATCH_CPU if backbone.device.type == "cpu" else MICRO_BATCH_GPU)
+
+
+def forward(backbone: Backbone, inputs: Tensor) -> Tensor:
+    """Return logits (M, K) of a micro-batch in float32, by the graph while it fits the network."""
+    with backbone.frozen(), torch.no_grad():
+        graph = plan_of(backbone).graph
+        size = (inputs.shape[-2], inputs.shape[-1])
+        if graph is not None and graph.stands_for(backbone.network, size):
+            try:
+                return graph(inputs)
+            except RuntimeError:
+                logger.warning("The graph of %s failed; eager from now on", backbone.name)
+                _PLANS.pop(backbone, None)
+        return backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
+
+
+def prepare(backbone: Backbone) -> Plan:
+    """Find out how this backbone's forwards run fastest here, and do so from now on.
+
+    Takes seconds, so it pays for many pictures or for a page that waits for visitors. A network
+    that cannot be compiled stays eager.
+    """
+    graph = None
+    if backbone.device.type == "cpu":
+        try:
+            graph = compile_graph(backbone)
+        except GraphError as error:
+            logger.info("%s stays eager: %s", backbone.name, error)
+    plan = _fastest(backbone, graph)
+    _PLANS[backbone] = plan
+    return plan
+
+
+def prepare_in_background(backbone: Backbone) -> None:
+    """Prepare a backbone in a thread, one backbone after the other; eager answers meanwhile."""
+    global _worker
+    _WAITING.put(weakref.ref(backbone))
+    with _STARTING:
+        if _worker is None:
+            _worker = threading.Thread(target=_prepare_waiting, name="prepare", daemon=True)
+            _worker.start()
+
+
+def _prepare_waiting() -> None:
+    while True:
+        backbone = _WAITING.get()()
+        if backbone is not None and backbone not in _PLANS:
+            try:
+                prepare(backbone)
+            except Exception:
+                logger.exception("Preparing %s failed", backbone.name)
+        del backbone  # waiting must not keep it alive
+
+
+def _fastest(backbone: Backbone, graph: CompiledGraph | None) -> Plan:
+    """Return the plan that took the least time a picture in a short trial."""
+    sizes = TRIED_ON_CPU if backbone.device.type == "cpu" else TRIED_ON_GPU
+    kinds = [None] if graph is None else [graph, None]
+    plans = [Plan(size, kind) for size in sizes for kind in kinds]
+    inputs = torch.zeros(max(sizes), 3, *backbone.preprocessing.input_size, device=backbone.device)
+    seconds: dict[Plan, float] = {}
+    deadline = time.perf_counter() + TRIAL_S
+    # In turns, so that a busy moment hits no plan alone. The first turn is a warm-up too.
+    for plan in itertools.cycle(plans):
+        if len(seconds) >= len(kinds) and time.perf_counter() > deadline:
+            break
+        latest = _seconds_each(backbone, plan, inputs[: plan.micro_batch])
+        seconds[plan] = min(latest, seconds.get(plan, latest))
+    return min(seconds, key=seconds.__getitem__)
+
+
+def _seconds_each(backbone: Backbone, plan: Plan, inputs: Tensor) -> float:
+    """Return the time of one forward pass divided by its inputs."""
+    with backbone.frozen(), torch.no_grad():
+        started = time.perf_counter()
+        if plan.graph is None:
+            backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
+        else:
+            plan.graph(inputs)
+        if inputs.is_cuda:
+            torch.cuda.synchronize(inputs.device)
+        return (time.perf_counter() - started) / len(inputs)

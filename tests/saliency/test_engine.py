@@ -1,0 +1,179 @@
+"""The graph in place of the network: same answers, only while the network is what it was."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from groupcam import GroupCamConfig, explain
+from groupcam.models import Backbone
+from groupcam.saliency import engine
+from groupcam.saliency.engine import Plan, forward, plan_of, prepare
+from groupcam.saliency.graph import CompiledGraph, GraphError, compile_graph
+from tests.support import TinyCnn, as_backbone, head_of
+
+
+def pictures(backbone: Backbone, count: int = 3) -> Tensor:
+    size = backbone.preprocessing.input_size
+    return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def compiled(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The number of inputs in each call of the graph that `tiny_cnn` runs by."""
+    calls: list[int] = []
+    answer = CompiledGraph.__call__
+
+    def counted(graph: CompiledGraph, inputs: Tensor) -> Tensor:
+        calls.append(len(inputs))
+        return answer(graph, inputs)
+
+    engine._PLANS[tiny_cnn] = Plan(4, compile_graph(tiny_cnn))
+    monkeypatch.setattr(CompiledGraph, "__call__", counted)
+    yield calls
+
+
+def test_explanations_by_graph_are_those_of_the_network(lite0: Backbone) -> None:
+    inputs = pictures(lite0, 1)
+    config = GroupCamConfig(groups=8)
+    eager = explain(lite0, inputs, config)
+
+    try:
+        engine._PLANS[lite0] = Plan(4, compile_graph(lite0))
+        by_graph = explain(lite0, inputs, config)
+    finally:
+        del engine._PLANS[lite0]
+
+    torch.testing.assert_close(by_graph.saliency_map, eager.saliency_map, rtol=0, atol=1e-4)
+    torch.testing.assert_close(by_graph.group_weights, eager.group_weights, rtol=1e-3, atol=1e-6)
+    assert not torch.equal(by_graph.group_weights, eager.group_weights)  # it did run by the graph
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_a_graph_takes_any_number_of_inputs(
+    tiny_cnn: Backbone, compiled: list[int], count: int
+) -> None:
+    inputs = pictures(tiny_cnn, count)
+
+    logits = forward(tiny_cnn, inputs)
+
+    assert compiled == [count]
+    torch.testing.assert_close(logits, tiny_cnn.logits(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_changed_weights_are_answered_by_the_network(
+    tiny_cnn: Backbone, compiled: list[int]
+) -> None:
+    inputs = pictures(tiny_cnn)
+    with torch.no_grad():
+        head_of(tiny_cnn).bias += 1
+
+    torch.testing.assert_close(forward(tiny_cnn, inputs), tiny_cnn.logits(inputs))
+    assert compiled == []
+
+
+def test_replaced_modules_are_answered_by_the_network(
+    tiny_cnn: Backbone, compiled: list[int]
+) -> None:
+    inputs = pictures(tiny_cnn)
+    tiny_cnn.network.add_module("head", nn.Linear(12, 3))
+
+    torch.testing.assert_close(forward(tiny_cnn, inputs), tiny_cnn.logits(inputs))
+    assert compiled == []
+
+
+def test_hooks_of_others_still_run(tiny_cnn: Backbone, compiled: list[int]) -> None:
+    seen: list[int] = []
+    handle = head_of(tiny_cnn).register_forward_hook(
+        lambda _module, _inputs, output: seen.append(len(output))
+    )
+    forward(tiny_cnn, pictures(tiny_cnn))
+    handle.remove()
+    forward(tiny_cnn, pictures(tiny_cnn))
+
+    assert seen == [3]
+    assert compiled == [3]
+
+
+def test_inputs_of_another_size_are_answered_by_the_network(
+    tiny_cnn: Backbone, compiled: list[int]
+) -> None:
+    forward(tiny_cnn, torch.zeros(2, 3, 48, 40))
+
+    assert compiled == []
+
+
+def test_a_graph_that_fails_while_it_runs_is_given_up(
+    tiny_cnn: Backbone, compiled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(graph: CompiledGraph, inputs: Tensor) -> Tensor:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(CompiledGraph, "__call__", fail)
+    inputs = pictures(tiny_cnn)
+
+    torch.testing.assert_close(forward(tiny_cnn, inputs), tiny_cnn.logits(inputs))
+    assert plan_of(tiny_cnn).graph is None
+
+
+class Stateful(TinyCnn):
+    """Answers differently from one call to the next, which no graph can."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) + self.calls
+
+
+class Untraceable(TinyCnn):
+    """Goes through Python objects that tracing refuses."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.jit.is_tracing():
+            raise NotImplementedError("not while tracing")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("network", [Stateful, Untraceable])
+def test_a_network_that_no_graph_can_stand_for_stays_eager(network: type[TinyCnn]) -> None:
+    backbone = as_backbone(network())
+
+    with pytest.raises(GraphError):
+        compile_graph(backbone)
+    assert prepare(backbone).graph is None
+
+
+def test_preparing_changes_nothing_in_the_network(tiny_cnn: Backbone) -> None:
+    tiny_cnn.network.train()
+    state = {name: tensor.clone() for name, tensor in tiny_cnn.network.state_dict().items()}
+    random = torch.get_rng_state()
+
+    prepare(tiny_cnn)
+
+    assert all(module.training for module in tiny_cnn.network.modules())
+    assert torch.equal(torch.get_rng_state(), random)
+    for name, tensor in tiny_cnn.network.state_dict().items():
+        assert torch.equal(tensor, state[name])
+
+
+def test_a_plan_does_not_keep_its_backbone_alive() -> None:
+    backbone = as_backbone(TinyCnn())
+    prepare(backbone)
+    gone = weakref.ref(backbone)
+
+    del backbone
+    gc.collect()
+
+    assert gone() is None
+
+
+def test_no_analytics_are_sent() -> None:
+    compile_graph(as_backbone(TinyCnn()))
+
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
