@@ -1,0 +1,1 @@
+"""Sweeps over many backbones or pictures: processes, resumption, tables."""

@@ -1,0 +1,159 @@
+"""One backbone, from its name to a checked saliency map.
+
+As a program, `python -m groupcam.evaluate.backbone_check NAME` prints the result as one line of
+JSON. The sweep starts one such process a backbone, so that none can harm another.
+"""
+
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from groupcam.errors import GroupCamError
+from groupcam.models import default_target_layer, load_backbone
+from groupcam.models.families import CheckedBackbone, Verdict, family_of
+from groupcam.saliency import Explanation, GroupCamConfig, explain
+from groupcam.saliency.capture import capture_layer
+
+GROUPS = 8  # few, so that a sweep ends; they take every step that 32 take
+PICTURE_SIZE = (300, 400)  # (H, W): neither square nor any network's own size
+PICTURE_SEED = 0
+REASON_LENGTH = 400  # characters; some libraries put whole tables in their messages
+
+
+class CheckError(Exception):
+    """A law that every explanation keeps was broken."""
+
+
+def made_up_picture() -> np.ndarray:
+    """Return the picture that every backbone is shown, uint8 (H, W, 3).
+
+    Noise whose amplitude falls with the frequency, as in photographs, which makes large and small
+    blobs of colour.
+    """
+    height, width = PICTURE_SIZE
+    noise = np.random.default_rng(PICTURE_SEED).standard_normal((height, width, 3))
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
+    frequency[0, 0] = np.inf  # the mean colour is added below
+    spectrum = np.fft.fft2(noise, axes=(0, 1)) / frequency[:, :, None]
+    blobs = np.fft.ifft2(spectrum, axes=(0, 1)).real
+    rgb: np.ndarray = (127.5 + 50 * blobs / blobs.std()).clip(0, 255).astype(np.uint8)
+    return rgb
+
+
+def check_backbone(name: str) -> CheckedBackbone:
+    """Build a backbone with random weights, explain the picture, and check the result.
+
+    Args:
+        name: "library/architecture".
+    """
+    findings = _Findings(name)
+    verdict: Verdict = "failed"
+    started = time.perf_counter()
+    try:
+        reason = findings.check()
+        verdict = "ok"
+    except MemoryError as error:
+        verdict, reason = "out of memory", f"{findings.stage}: {error}"
+    except (GroupCamError, CheckError) as error:
+        is_memory = isinstance(error.__cause__, MemoryError | torch.OutOfMemoryError)
+        verdict = "out of memory" if is_memory else "failed"
+        reason = f"{findings.stage}: {error}"
+    # A sweep reports whatever the networks of two libraries raise.
+    except Exception as error:
+        reason = f"{findings.stage}: {type(error).__name__}: {error}"
+    return CheckedBackbone(
+        family=family_of(name) or "",
+        name=name,
+        **findings.known,
+        seconds=round(time.perf_counter() - started, 1),
+        verdict=verdict,
+        reason=shortened(reason),
+    )
+
+
+def shortened(reason: str) -> str:
+    """Return a message in one line of bounded length."""
+    line = " ".join(reason.split())
+    return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 3]}..."
+
+
+@dataclass
+class _Findings:
+    """What has been found out about a backbone so far; kept when a later stage fails."""
+
+    name: str
+    stage: str = "building"
+    known: dict[str, Any] = field(default_factory=dict)  # columns of CheckedBackbone
+
+    def check(self) -> str:
+        """Go through all stages; return the reason of a blank map, else "".
+
+        Raises:
+            CheckError: a law is broken.
+            Exception: whatever the network raises.
+        """
+        backbone = load_backbone(self.name, weights=None)
+        height, width = backbone.preprocessing.input_size
+        parameters = sum(parameter.numel() for parameter in backbone.network.parameters())
+        self.known |= {"parameters": parameters, "input_size": f"{height} x {width}"}
+
+        self.stage = "finding a layer"
+        layer = default_target_layer(backbone)
+        channels, cells_high, cells_wide = layer.shape
+        self.known |= {
+            "target_layer": layer.name,
+            "layout": layer.layout,
+            "grid": f"{cells_high} x {cells_wide}",
+            "channels": channels,
+        }
+
+        self.stage = "capturing"
+        picture = made_up_picture()
+        capture = capture_layer(backbone, backbone.preprocess(picture), layer)
+        _require(tuple(capture.activations.shape[1:]) == layer.shape, "layer has another shape")
+        _require(bool(capture.gradients.any()), "gradient at the layer is zero everywhere")
+
+        self.stage = "explaining"
+        explanation = explain(backbone, picture, GroupCamConfig(groups=min(GROUPS, channels)))
+        self.known["passes"] = explanation.forward_passes
+        _check_map(explanation, (height, width))
+        return explanation.blank_reason or ""
+
+
+def _check_map(explanation: Explanation, size: tuple[int, int]) -> None:
+    """Hold a map to its laws.
+
+    Raises:
+        CheckError: one is broken.
+    """
+    saliency_map = explanation.saliency_map
+    _require(tuple(saliency_map.shape) == size, f"map is {tuple(saliency_map.shape)}, not {size}")
+    _require(bool(torch.isfinite(saliency_map).all()), "map is not finite")
+    lowest, highest = float(saliency_map.min()), float(saliency_map.max())
+    _require(lowest >= 0 and highest <= 1, f"map reaches from {lowest} to {highest}, not 0 to 1")
+    is_blank = explanation.blank_reason is not None
+    _require(is_blank or highest > lowest, "map is flat, and no reason is given")
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise CheckError(otherwise)
+
+
+def main() -> None:
+    """Check the backbone named on the command line."""
+    # Some networks print while they are built; the result must stand alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        result = check_backbone(sys.argv[1])
+    print(json.dumps(dataclasses.asdict(result)))  # noqa: T201 - read by the sweep
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Many backbones checked, each in a process of its own; what is finished is kept on disk.
+
+A backbone that raises, hangs, crashes or eats the memory becomes a row that says so, and the
+sweep goes on. A later run into the same folder checks again only what is missing or not ok.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+
+import groupcam
+from groupcam.evaluate.backbone_check import shortened
+from groupcam.models.families import (
+    ArchitectureSize,
+    CheckedBackbone,
+    Verdict,
+    families,
+    family_of,
+)
+from groupcam.models.libraries import LIBRARIES
+
+SIZES_FILE = "sizes.jsonl"
+CHECKS_FILE = "checks.jsonl"
+CHECK_COMMAND = (sys.executable, "-m", "groupcam.evaluate.backbone_check")
+DEFAULT_TIMEOUT_S = 900  # torchvision's largest takes about half of it on one core
+
+Progress = tuple[int, int]  # done, in all
+
+
+def cores() -> int:
+    """Return how many threads torch would use: the cores, or OMP_NUM_THREADS."""
+    return torch.get_num_threads()
+
+
+class Journal:
+    """Results by name, one JSON line each, of one set of versions.
+
+    Results of other versions, and a last line that was cut off, are dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        versions = {
+            module.__name__: module.__version__ for module in (groupcam, timm, torch, torchvision)
+        }
+        header = json.dumps({"versions": versions})
+        self.path = path
+        self.results: dict[str, dict[str, Any]] = {}
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if lines[:1] == [header]:
+            for line in lines[1:]:
+                with contextlib.suppress(json.JSONDecodeError):
+                    result = json.loads(line)
+                    self.results[result["name"]] = result
+        kept = [header, *map(json.dumps, self.results.values())]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def add(self, result: dict[str, Any]) -> None:
+        """Write down one result, in place of an earlier one of the same name."""
+        self.results[result["name"]] = result
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(result)}\n")
+
+
+def size_steps(folder: Path) -> Generator[Progress, None, list[ArchitectureSize]]:
+    """Count the parameters of every architecture of both libraries.
+
+    Returns:
+        One row an architecture, by library, family and name.
+    """
+    journal = Journal(folder / SIZES_FILE)
+    names = [name for members in families().values() for name in members]
+    for done, name in enumerate(names):
+        yield done, len(names)
+        if name not in journal.results:
+            size = ArchitectureSize(name, family_of(name) or "", count_parameters(name))
+            journal.add(dataclasses.asdict(size))
+    yield len(names), len(names)
+    return [ArchitectureSize(**journal.results[name]) for name in names]
+
+
+def count_parameters(name: str) -> int | None:
+    """Return the number of parameters of an architecture; None if it cannot be built here."""
+    library, _, architecture = name.partition("/")
+    build = LIBRARIES[library].build
+    try:
+        try:
+            with torch.device("meta"):  # shapes without values: no time, no memory
+                network = build(architecture, None)
+        except (NotImplementedError, RuntimeError):
+            # Some initialisations ask for values (torchvision's RegNet).
+            network = build(architecture, None)
+    except (MemoryError, RuntimeError):
+        return None
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def sweep_names(sizes: Sequence[ArchitectureSize]) -> list[str]:
+    """Return what stands for all: the smallest member of each timm family, all of torchvision."""
+    parameters = {size.name: size.parameters for size in sizes}
+
+    def size_of(name: str) -> tuple[float, str]:
+        count = parameters[name]
+        return (float("inf") if count is None else count), name
+
+    names: list[str] = []
+    for (library, _), members in families().items():
+        names += [min(members, key=size_of)] if library == "timm" else members
+    return names
+
+
+def check_steps(
+    names: Sequence[str],
+    folder: Path,
+    *,
+    jobs: int,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    command: Sequence[str] = CHECK_COMMAND,
+) -> Generator[Progress, None, list[CheckedBackbone]]:
+    """Check backbones; those that the folder has as ok already are not run again.
+
+    Closing the generator ends all processes.
+
+    Args:
+        names: "library/architecture" each.
+        folder: where results are kept; must exist.
+        jobs: processes at a time, at least 1; the cores are shared out among them.
+        timeout_s: seconds after which a process is ended.
+        command: checks the backbone whose name is appended; prints a CheckedBackbone in JSON.
+
+    Returns:
+        One row a backbone, in the order of the names.
+    """
+    journal = Journal(folder / CHECKS_FILE)
+    waiting = [name for name in names if journal.results.get(name, {}).get("verdict") != "ok"]
+    done = len(names) - len(waiting)
+    yield done, len(names)
+    with contextlib.closing(_run_all(waiting, command, jobs, timeout_s)) as results:
+        for result in results:
+            journal.add(dataclasses.asdict(result))
+            done += 1
+            yield done, len(names)
+    return [CheckedBackbone(**journal.results[name]) for name in names]
+
+
+def _run_all(
+    names: Sequence[str], command: Sequence[str], jobs: int, timeout_s: float
+) -> Generator[CheckedBackbone, None, None]:
+    """Give results as they come; when the caller stops, running processes are ended."""
+    threads = str(max(1, cores() // jobs))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    running: set[subprocess.Popen[str]] = set()
+    is_over = threading.Event()
+
+    def run(name: str) -> CheckedBackbone:
+        with subprocess.Popen(
+            [*command, name],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        ) as process:
+            running.add(process)
+            if is_over.is_set():  # set while this process started
+                process.kill()
+            try:
+                output, errors = process.communicate(timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                return _not_checked(name, "timed out", f"took more than {timeout_s:g} s")
+            finally:
+                running.discard(process)
+        return _read_result(name, process.returncode, output, errors)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(run, name) for name in names]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            is_over.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in tuple(running):
+                process.kill()
+
+
+def _read_result(name: str, code: int, output: str, errors: str) -> CheckedBackbone:
+    """Return what a process printed, or why it printed nothing."""
+    with contextlib.suppress(json.JSONDecodeError, IndexError, TypeError):
+        if code == 0:
+            return CheckedBackbone(**json.loads(output.splitlines()[-1]))
+    if code == -signal.SIGKILL:
+        return _not_checked(
+            name, "out of memory", "was killed, as systems do with a process when memory runs out"
+        )
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    last_words = (errors.strip().splitlines() or ["without a word"])[-1]
+    return _not_checked(name, "crashed", f"{how}: {last_words}")
+
+
+def _not_checked(name: str, verdict: Verdict, reason: str) -> CheckedBackbone:
+    return CheckedBackbone(family_of(name) or "", name, verdict=verdict, reason=shortened(reason))
