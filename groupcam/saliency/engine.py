@@ -22,7 +22,7 @@ from groupcam.saliency.graph import CompiledGraph, GraphError, compile_graph
 # 32, whose activations do not stay in the cache.
 MICRO_BATCH_CPU = 4
 MICRO_BATCH_GPU = 64
-TRIED_ON_CPU = (1, 2, 4, 8)
+TRIED_ON_CPU = (1, 2, 4, 8, 16)
 TRIED_ON_GPU = (16, 32, 64, 128)
 TRIAL_S = 1.5  # trying takes about this long; a large network is tried at the smallest sizes only
 
@@ -53,16 +53,17 @@ def plan_of(backbone: Backbone) -> Plan:
 
 def forward(backbone: Backbone, inputs: Tensor) -> Tensor:
     """Return logits (M, K) of a micro-batch in float32, by the graph while it fits the network."""
-    with backbone.frozen(), torch.no_grad():
-        graph = plan_of(backbone).graph
-        size = (inputs.shape[-2], inputs.shape[-1])
+    graph = plan_of(backbone).graph
+    size = (inputs.shape[-2], inputs.shape[-1])
+    with backbone.lock:
         if graph is not None and graph.stands_for(backbone.network, size):
             try:
                 return graph(inputs)
             except RuntimeError:
                 logger.warning("The graph of %s failed; eager from now on", backbone.name)
                 _PLANS.pop(backbone, None)
-        return backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
+        with backbone.frozen(), torch.no_grad():
+            return backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
 
 
 def prepare(backbone: Backbone) -> Plan:
@@ -124,10 +125,10 @@ def _seconds_each(backbone: Backbone, plan: Plan, inputs: Tensor) -> float:
     """Return the time of one forward pass divided by its inputs."""
     with backbone.frozen(), torch.no_grad():
         started = time.perf_counter()
-        if plan.graph is None:
-            backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
-        else:
+        if plan.graph is not None:
             plan.graph(inputs)
+        else:
+            backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
         if inputs.is_cuda:
             torch.cuda.synchronize(inputs.device)
         return (time.perf_counter() - started) / len(inputs)

@@ -10,13 +10,16 @@ import sys
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from groupcam.models import Backbone
 
-# float32 all the way: OpenVINO would choose bfloat16 where the processor has it.
-SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+# float32 all the way: OpenVINO would choose bfloat16 where the processor has it. "THROUGHPUT" gives
+# parts of a micro-batch to different cores instead of every layer to all of them: a little faster
+# on a quiet machine, and a third faster when something else takes half of one core.
+SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
 # How far a graph's logits may be from the network's, relative to the largest of them. Eager
 # results at different batch sizes differ by up to 1e-6 themselves.
 TOLERANCE = 1e-4
@@ -35,8 +38,9 @@ class CompiledGraph:
     Not safe in several threads at once: call it under the backbone's lock.
     """
 
-    def __init__(self, request: Any, size: tuple[int, int], fingerprint: object) -> None:
-        self._request = request
+    def __init__(self, compiled: Any, size: tuple[int, int], fingerprint: object) -> None:
+        at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._requests = [compiled.create_infer_request() for _ in range(at_once)]
         self._size = size
         self._fingerprint = fingerprint
 
@@ -53,8 +57,16 @@ class CompiledGraph:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return logits (M, K) of inputs (M, 3, H, W), float32 on the CPU."""
-        answer = self._request.infer([inputs.contiguous().numpy()], share_inputs=True)
-        return torch.from_numpy(answer[0].copy())
+        parts = inputs.contiguous().numpy()
+        parts = np.array_split(parts, min(len(self._requests), len(parts)))
+        running = self._requests[: len(parts)]
+        for request, part in zip(running, parts, strict=True):
+            request.start_async([part], share_inputs=True)
+        for request in running:
+            request.wait()
+        # Copied, because a request writes its next answer to the same place.
+        answers = [request.get_output_tensor(0).data for request in running]
+        return torch.from_numpy(np.concatenate(answers))
 
 
 def compile_graph(backbone: Backbone) -> CompiledGraph:
@@ -104,7 +116,7 @@ def fingerprint_of(network: nn.Module) -> tuple[tuple[int, int, int], ...]:
 
 
 def _compiled(private: Backbone, inputs: Tensor) -> Any:
-    """Return an inference request of the compiled network."""
+    """Return the compiled network."""
     # OpenVINO counts its imports on a server of its maker unless this package is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -114,7 +126,7 @@ def _compiled(private: Backbone, inputs: Tensor) -> Any:
         traced = torch.jit.trace(_Logits(private), inputs, check_trace=False)
         model = openvino.convert_model(traced, example_input=inputs)
     model.reshape([-1, *inputs.shape[1:]])
-    return openvino.Core().compile_model(model, "CPU", SETTINGS).create_infer_request()
+    return openvino.Core().compile_model(model, "CPU", SETTINGS)
 
 
 class _Logits(nn.Module):

@@ -30,6 +30,7 @@ def launch_options() -> dict[str, Any]:
             block_info_text_color_dark="*neutral_300",
         ),
         "css_paths": [ASSETS / "page.css"],
+        "head": f"<script>{(ASSETS / 'page.js').read_text(encoding='utf-8')}</script>",
         "max_file_size": "100mb",
         "ssr_mode": False,
         "run_history": False,

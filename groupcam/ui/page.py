@@ -73,7 +73,13 @@ class Page:
             ),
             self.ui.settings.groups,
         ]
-        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        # The page updates every component that ever showed progress whenever any event reports,
+        # and copies it each time: only the status line may be one (a list of classes is long).
+        private: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "show_progress_on": [],
+        }
 
         def run(event: Any) -> None:
             """After an event: run the choice whose token it left, unless it ran already."""
@@ -85,8 +91,7 @@ class Page:
                 preprocess=False,
                 concurrency_limit=1,
                 concurrency_id=MODEL_QUEUE,
-                show_progress_on=self.ui.status,
-                **{**private, "show_progress": "minimal"},
+                **{**private, "show_progress": "minimal", "show_progress_on": self.ui.status},
             )
 
         settling: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ def pictures(backbone: Backbone, count: int = 3) -> Tensor:
 
 
 @pytest.fixture
-def compiled(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def compiled(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of inputs in each call of the graph that `tiny_cnn` runs by."""
     calls: list[int] = []
     answer = CompiledGraph.__call__
@@ -33,7 +32,7 @@ def compiled(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
 
     engine._PLANS[tiny_cnn] = Plan(4, compile_graph(tiny_cnn))
     monkeypatch.setattr(CompiledGraph, "__call__", counted)
-    yield calls
+    return calls
 
 
 def test_explanations_by_graph_are_those_of_the_network(lite0: Backbone) -> None:
