@@ -8,15 +8,13 @@ from groupcam.models.catalogue import (
     resolve_name,
 )
 from groupcam.models.hub import Progress
+from groupcam.models.layouts import Layout, MapLayout, from_nchw, to_nchw
 from groupcam.models.preprocessing import Preprocessing, View
-from groupcam.models.probe import Layout
 from groupcam.models.target_layers import (
     TargetLayer,
     default_target_layer,
-    from_nchw,
     resolve_target_layer,
     target_layers,
-    to_nchw,
 )
 from groupcam.models.weights import WeightsInfo
 
@@ -25,6 +23,7 @@ __all__ = [
     "Backbone",
     "BackboneEntry",
     "Layout",
+    "MapLayout",
     "Preprocessing",
     "Progress",
     "TargetLayer",

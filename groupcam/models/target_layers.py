@@ -4,28 +4,26 @@ All of it follows from what `probe.py` sees when the network runs once, nothing 
 """
 
 import weakref
-from collections import Counter
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from groupcam.errors import GroupCamError, did_you_mean
 from groupcam.models.backbone import Backbone
-from groupcam.models.probe import Layout, ModuleOutput, run_probe
+from groupcam.models.layouts import MapLayout
+from groupcam.models.probe import MapOutput, ModuleRecord, Path, run_probe
 
 LISTED_LAYERS = 60  # a longer menu is no help
 
 
-@dataclass(frozen=True)
-class TargetLayer:
-    """One named module whose output is a spatial map."""
+@dataclass(frozen=True, kw_only=True)
+class TargetLayer(MapLayout):
+    """One named module whose output holds a spatial map."""
 
     name: str
-    shape: tuple[int, int, int]  # (C, h, w) whatever the layout
-    layout: Layout
     usable: bool
     reason: str | None = None  # why not usable
     default: bool = False
+    path: Path = ()  # keys and indices that lead to the tensor in the output; (): it is the output
+    call: int = 0  # which of the module's calls in a forward pass gives the map
 
 
 def target_layers(backbone: Backbone) -> list[TargetLayer]:
@@ -58,8 +56,9 @@ def default_target_layer(backbone: Backbone) -> TargetLayer:
             return layer
     raise GroupCamError(
         "Group-CAM must have a layer late in the network with a 2-D feature map; "
-        f"{backbone.name} {probed.instead}. Choose a network that keeps its feature maps, such as "
-        "timm/tf_efficientnet_lite0, timm/resnet50, torchvision/vgg19 or timm/convnext_tiny."
+        f"{backbone.name} has none that the class depends on. Choose a network that keeps its "
+        "feature maps, such as timm/tf_efficientnet_lite0, timm/resnet50, torchvision/vgg19 or "
+        "timm/convnext_tiny."
     )
 
 
@@ -91,16 +90,6 @@ def resolve_target_layer(backbone: Backbone, name: str | None = None) -> TargetL
     )
 
 
-def to_nchw(tensor: Tensor, layout: Layout) -> Tensor:
-    """Return a map of the given layout as (N, C, h, w); shares memory."""
-    return tensor if layout == "NCHW" else tensor.permute(0, 3, 1, 2)
-
-
-def from_nchw(tensor: Tensor, layout: Layout) -> Tensor:
-    """Return a map (N, C, h, w) in the given layout; shares memory. Inverse of `to_nchw`."""
-    return tensor if layout == "NCHW" else tensor.permute(0, 2, 3, 1)
-
-
 @dataclass(frozen=True, eq=False)
 class _Probed:
     """What the probe found; `layers` and `others` together have every module."""
@@ -108,7 +97,6 @@ class _Probed:
     layers: dict[str, TargetLayer]  # by name, in execution order
     listed: tuple[TargetLayer, ...]
     others: dict[str, str]  # name -> what it gives instead of a map ("gives (1, 197, 192) ...")
-    instead: str  # what the network has in place of a default layer
 
 
 _PROBED: "weakref.WeakKeyDictionary[Backbone, _Probed]" = weakref.WeakKeyDictionary()
@@ -122,92 +110,110 @@ def _probed(backbone: Backbone) -> _Probed:
         return _PROBED[backbone]
 
 
-def _summarise(backbone: Backbone, records: list[ModuleOutput]) -> _Probed:
+def _summarise(backbone: Backbone, records: list[ModuleRecord]) -> _Probed:
     """Return the layers, the listing and the default from the probe's records."""
-    maps = [record for record in records if record.layout is not None]
-    chosen = _without_parts(_one_name_per_tensor(maps), maps)
-    default = _choose_default(chosen, maps, sum(_is_weighted_leaf(r) for r in records))
+    found = [_Found(record, record.map) for record in records if record.map is not None]
+    chosen = _without_parts(_one_name_per_tensor(found), found)
+    weighted_leaves = sum(r.calls for r in records if r.leaf and r.weighted)
+    default = _choose_default(chosen, found, weighted_leaves)
 
     layers = {
-        record.name: TargetLayer(
-            name=record.name,
-            shape=record.shape,
-            layout=record.layout or "NCHW",
-            usable=record.reason is None,
-            reason=record.reason,
-            default=record is default,
+        one.name: TargetLayer(
+            name=one.name,
+            shape=one.map.where.shape,
+            layout=one.map.where.layout,
+            prefix_tokens=one.map.where.prefix_tokens,
+            path=one.map.path,
+            call=one.map.call,
+            usable=one.map.reason is None,
+            reason=one.map.reason,
+            default=one is default,
         )
-        for record in maps
+        for one in found
     }
+    gives = {record.name: record.gives for record in records}
     others = {}
-    shapes = {record.name: (1, *record.output_shape) for record in records}
     for name, _ in backbone.network.named_modules():
         if name and name not in layers:
-            if name not in shapes:
+            if name not in gives:
                 others[name] = "is not used in a forward pass"
-            elif len(shapes[name]) == 1:
+            elif not gives[name]:
                 others[name] = "gives no tensor"
             else:
-                others[name] = f"gives {shapes[name]}, not a 2-D map"
+                others[name] = f"gives {gives[name]}, not a 2-D map"
     return _Probed(
-        layers=layers,
-        listed=_listing([layers[record.name] for record in chosen]),
-        others=others,
-        instead=_instead(records),
+        layers=layers, listed=_listing([layers[one.name] for one in chosen]), others=others
     )
 
 
-def _is_weighted_leaf(record: ModuleOutput) -> bool:
-    return record.leaf and record.weighted
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A module that gives a map."""
+
+    record: ModuleRecord
+    map: MapOutput
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def is_weighted_block(self) -> bool:
+        return self.record.weighted and not self.record.leaf
 
 
-def _one_name_per_tensor(maps: list[ModuleOutput]) -> list[ModuleOutput]:
-    """Return one record per distinct tensor, in the order in which the tensors appear.
+def _one_name_per_tensor(found: list[_Found]) -> list[_Found]:
+    """Return one module per distinct tensor, in the order in which the tensors appear.
 
     The module that made a tensor comes first; from it the choice climbs to enclosing modules that
     return the tensor unchanged, as long as the grid shrinks at most twofold inside them.
     """
-    groups: dict[object, list[ModuleOutput]] = {}
-    for record in maps:
-        same = record.name if record.edge is None else (record.edge.node, record.edge.output_nr)
-        groups.setdefault(same, []).append(record)
+    groups: dict[object, list[_Found]] = {}
+    for one in found:
+        edge = one.map.edge
+        same = one.name if edge is None else (edge.node, edge.output_nr)
+        groups.setdefault(same, []).append(one)
     chosen = []
     for maker, *others in groups.values():
         best = maker
         for other in others:
-            if best.name.startswith(f"{other.name}.") and other.shrinks <= 2:
+            if best.name.startswith(f"{other.name}.") and other.map.shrinks <= 2:
                 best = other
         chosen.append(best)
     return chosen
 
 
-def _without_parts(chosen: list[ModuleOutput], maps: list[ModuleOutput]) -> list[ModuleOutput]:
-    """Return the records that are no parts of a module without weights, such as a norm's."""
-    whole = {record.name for record in maps if not record.leaf and not record.weighted}
-    return [record for record in chosen if record.name.rpartition(".")[0] not in whole]
+def _without_parts(chosen: list[_Found], found: list[_Found]) -> list[_Found]:
+    """Return the modules that are no parts of a module without weights, such as a norm's."""
+    whole = {one.name for one in found if not one.record.leaf and not one.record.weighted}
+    return [one for one in chosen if one.name.rpartition(".")[0] not in whole]
 
 
 def _choose_default(
-    chosen: list[ModuleOutput], maps: list[ModuleOutput], weighted_leaves: int
-) -> ModuleOutput | None:
-    """Return the record of the default layer; see `default_target_layer` for the rule."""
+    chosen: list[_Found], found: list[_Found], weighted_leaves: int
+) -> _Found | None:
+    """Return the module of the default layer; see `default_target_layer` for the rule."""
     late = [
-        record
-        for record in chosen
-        if record.reason is None and 2 * record.weighted_before >= weighted_leaves
+        one
+        for one in chosen
+        if one.map.reason is None and 2 * one.map.weighted_before >= weighted_leaves
     ]
-    blocks = [record for record in late if not record.leaf and record.weighted]
+    blocks = [one for one in late if one.is_weighted_block]
     if blocks:
         return blocks[-1]
-    weighted = [record for record in late if record.weighted]
+    weighted = [one for one in late if one.record.weighted]
     if not weighted:
         return None
     best = weighted[-1]
-    for record in maps[maps.index(best) + 1 :]:
-        if not record.leaf or record.weighted or record.shape != best.shape:
+    for one in found[found.index(best) + 1 :]:
+        if (
+            not one.record.leaf
+            or one.record.weighted
+            or one.map.where.shape != best.map.where.shape
+        ):
             break
-        if record.reason is None:
-            best = record
+        if one.map.reason is None:
+            best = one
     return best
 
 
@@ -220,12 +226,3 @@ def _listing(layers: list[TargetLayer]) -> tuple[TargetLayer, ...]:
         if len(listed) <= LISTED_LAYERS:
             break
     return tuple(listed)
-
-
-def _instead(records: list[ModuleOutput]) -> str:
-    """Return what a network without a default layer has in its later part."""
-    shapes = Counter(record.output_shape for record in records if len(record.output_shape) == 2)
-    if not shapes:
-        return "has none that the class depends on"
-    (tokens, width), _ = shapes.most_common(1)[0]
-    return f"works on {tokens} tokens of {width} numbers instead"

@@ -19,6 +19,7 @@ from groupcam.models.libraries import IMAGENET_CLASSES, LIBRARIES, Library
 WeightsSource = Literal["bundled", "hub", "file", "random", "given"]
 
 RANDOM_SEED = 0
+RANDOM_STD = 0.02  # what vision transformers draw their linear layers with
 OFFLINE_NAMES_SHOWN = 5
 
 
@@ -59,7 +60,7 @@ def build_network(
     library_name, architecture = resolve_name(name)
     library = LIBRARIES[library_name]
     if weights is None:
-        network = _seeded(lambda: library.build(architecture, None))
+        network = _seeded(lambda: _without_zero_weights(library.build(architecture, None)))
         return WeightedNetwork(network, WeightsInfo("random"), None)
     if _is_path(weights):
         return _from_file(library, name, architecture, Path(weights))
@@ -182,6 +183,18 @@ def _seeded(build: Callable[[], nn.Module]) -> nn.Module:
         # Not torch.manual_seed: that would reseed the accelerators too.
         torch.default_generator.manual_seed(RANDOM_SEED)
         return build()
+
+
+def _without_zero_weights(network: nn.Module) -> nn.Module:
+    """Return the network with its all-zero weights drawn at random, in place.
+
+    Some architectures start training with a classifier of zeros. Without training all their
+    logits would be equal, whatever the picture. Biases and gains (1-D) are not touched.
+    """
+    for parameter in network.parameters():
+        if parameter.ndim >= 2 and not parameter.any():
+            nn.init.normal_(parameter, std=RANDOM_STD)
+    return network
 
 
 def _offline_advice() -> str:

@@ -1,6 +1,6 @@
 """Activations of the target layer and the gradients of the class logit there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from groupcam.errors import GroupCamError
-from groupcam.models import Backbone, TargetLayer
-from groupcam.models.target_layers import to_nchw
+from groupcam.models import Backbone, TargetLayer, to_nchw
+from groupcam.models.probe import tensors_in
 
 # Pictures a capture pass holds at once: its memory stays bounded for any N.
 PICTURES_AT_ONCE = 16
@@ -88,32 +88,33 @@ def _capture_part(
     backbone: Backbone, inputs: Tensor, target_layer: TargetLayer, class_index: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return logits, class index, activations and gradients of a few pictures."""
-    module = backbone.network.get_submodule(target_layer.name)
     with (
         backbone.frozen(),
         torch.inference_mode(False),
         torch.enable_grad(),
-        _recorded_output(module) as outputs,
+        _cut_at(backbone.network, target_layer) as cuts,
     ):
-        logits = backbone.logits(inputs)
+        # A copy, because a module may hand on the very tensor that it gets, to be cut there.
+        logits = backbone.logits(inputs.clone())
         if class_index is None:
             class_index = logits.argmax(dim=1)
-        if len(outputs) != 1:
+        if not cuts:
             raise GroupCamError(
-                f"target_layer must run once in a forward pass; '{target_layer.name}' ran "
-                f"{len(outputs)} times. Choose another layer."
+                f"target_layer must run in a forward pass; '{target_layer.name}' did not run "
+                f"{target_layer.call + 1} times. Choose another layer."
             )
+        output, root = cuts[0]
         logit_sum = logits.gather(1, class_index[:, None]).sum()
         gradients = None
         if logit_sum.requires_grad:
-            (gradients,) = torch.autograd.grad(logit_sum, outputs, allow_unused=True)
+            (gradients,) = torch.autograd.grad(logit_sum, root, allow_unused=True)
     if gradients is None:
         raise GroupCamError(
             f"target_layer must have a gradient to the logits; '{target_layer.name}' has none. "
             "Choose another layer."
         )
-    activations = to_nchw(outputs[0].detach(), target_layer.layout)
-    gradients = to_nchw(gradients, target_layer.layout)
+    activations = to_nchw(output, target_layer)
+    gradients = to_nchw(gradients, target_layer)
     if not (torch.isfinite(activations).all() and torch.isfinite(gradients).all()):
         raise GroupCamError(
             f"Activations and gradients must be finite; '{target_layer.name}' gave NaN or "
@@ -123,17 +124,49 @@ def _capture_part(
 
 
 @contextmanager
-def _recorded_output(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the module's outputs, each cut off from what came before it."""
-    outputs: list[Tensor] = []
+def _cut_at(network: nn.Module, target_layer: TargetLayer) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Start the graph at the target layer's tensor.
 
-    def record(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-        leaf = output.detach().requires_grad_()
-        outputs.append(leaf)
-        return leaf.clone()  # the network may go on in place, which a leaf forbids
+    Yields a list that gets one entry when the layer has run: a copy of the tensor, which the
+    network may go on to overwrite, and the start of the graph, at which the gradient is that of
+    the tensor.
+    """
+    cuts: list[tuple[Tensor, Tensor]] = []
+    calls = 0
 
-    handle = module.register_forward_hook(record)
+    def cut(_module: nn.Module, arguments: tuple[Any, ...], output: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls != target_layer.call + 1:
+            return None  # the output stays as it is
+        tensor = dict(tensors_in(output))[target_layer.path]
+        copy = tensor.detach().clone()
+        if any(tensor is argument for _, argument in tensors_in(arguments)):
+            # Handed on, perhaps overwritten: whoever else holds it must see the cut as well.
+            root = torch.zeros_like(copy).requires_grad_()
+            tensor += root
+            cuts.append((copy, root))
+            return None
+        root = copy.clone().requires_grad_()
+        cuts.append((copy, root))
+        return _with(output, tensor, root.clone())  # in-place operations forbid a leaf
+
+    handle = network.get_submodule(target_layer.name).register_forward_hook(cut)
     try:
-        yield outputs
+        yield cuts
     finally:
         handle.remove()
+
+
+def _with(output: Any, old: Tensor, new: Tensor) -> Any:
+    """Return a module's output with a tensor replaced, wherever it occurs."""
+    if output is old:
+        return new
+    kind: Any = type(output)
+    if isinstance(output, Mapping):
+        return kind({key: _with(value, old, new) for key, value in output.items()})
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return kind(*(_with(value, old, new) for value in output))
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        return kind(_with(value, old, new) for value in output)
+    return output

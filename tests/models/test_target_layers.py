@@ -9,15 +9,12 @@ from torch import Tensor, nn
 from groupcam.errors import GroupCamError
 from groupcam.models import (
     Backbone,
-    Layout,
     Preprocessing,
     TargetLayer,
     default_target_layer,
-    from_nchw,
     load_backbone,
     resolve_target_layer,
     target_layers,
-    to_nchw,
 )
 
 
@@ -115,29 +112,56 @@ def test_layer_without_influence_is_not_usable() -> None:
         resolve_target_layer(backbone, "zeroed")
 
 
-def test_module_that_runs_twice_is_not_usable() -> None:
-    conv = nn.Conv2d(3, 3, 3, padding=1)
-    backbone = backbone_of(nn.Sequential(conv, nn.Tanh(), conv, *head(3)))
+def test_of_a_module_that_runs_twice_the_last_map_with_a_gradient_is_taken() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+            self.head = nn.Linear(3, 3)
 
-    with pytest.raises(GroupCamError, match="'0' runs 2 times in one forward pass"):
-        resolve_target_layer(backbone, "0")
-    assert resolve_target_layer(backbone, "1").usable
+        def forward(self, inputs: Tensor) -> Tensor:
+            twice = self.conv(torch.tanh(self.conv(inputs)))
+            self.conv(inputs)  # for nothing
+            logits: Tensor = self.head(twice.mean((2, 3)))
+            return logits
+
+    layer = resolve_target_layer(backbone_of(Shared()), "conv")
+
+    assert (layer.call, layer.usable) == (1, True)
+
+
+def identity(maps: Tensor) -> Tensor:
+    return maps
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    return maps.permute(0, 2, 3, 1)
+
+
+def channels_first(maps: Tensor) -> Tensor:
+    return maps.permute(0, 3, 1, 2)
 
 
 @pytest.mark.parametrize(
     ("channels", "size"), [(16, (16, 16)), (5, (16, 16)), (12, (12, 24)), (24, (12, 24))], ids=str
 )
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    ("layout", "arrange", "restore"),
+    [("NCHW", identity, identity), ("NHWC", channels_last, channels_first)],
+)
 def test_layout_is_told_from_data_even_where_the_shape_says_nothing(
-    channels: int, size: tuple[int, int], layout: Layout
+    channels: int,
+    size: tuple[int, int],
+    layout: str,
+    arrange: Callable[[Tensor], Tensor],
+    restore: Callable[[Tensor], Tensor],
 ) -> None:
     torch.manual_seed(0)
-    arrange = nn.Identity() if layout == "NCHW" else Lambda(lambda x: from_nchw(x, "NHWC"))
     network = nn.Sequential(
         nn.Conv2d(3, channels, 3, padding=1),
-        arrange,
+        Lambda(arrange),
         Lambda(torch.tanh),
-        Lambda(lambda x: to_nchw(x, layout)),
+        Lambda(restore),
         *head(channels),
     )
 
@@ -327,28 +351,3 @@ def test_paper_layer_of_resnet_is_the_same_tensor_as_the_default() -> None:
     assert paper.usable
     assert paper.shape == default_target_layer(backbone).shape
     assert "layer4.2" not in names_of(target_layers(backbone))
-
-
-@pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "timm/mixer_s32_224"])
-def test_token_network_has_no_default_layer(name: str) -> None:
-    backbone = load_backbone(name, weights=None)
-
-    with pytest.raises(
-        GroupCamError, match=r"2-D feature map; timm/.* works on \d+ tokens .* timm/resnet50"
-    ):
-        default_target_layer(backbone)
-    assert not any(layer.default for layer in target_layers(backbone))
-
-
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_layouts_there_and_back_are_the_identity(layout: Layout) -> None:
-    tensor = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5)
-
-    torch.testing.assert_close(from_nchw(to_nchw(tensor, layout), layout), tensor)
-
-
-def test_channels_last_maps_become_channels_first() -> None:
-    tensor = torch.zeros(2, 7, 9, 32)
-
-    assert to_nchw(tensor, "NHWC").shape == (2, 32, 7, 9)
-    assert to_nchw(tensor, "NCHW").shape == (2, 7, 9, 32)

@@ -1,0 +1,222 @@
+"""How a spatial map lies in a tensor, told from the tensor's values.
+
+The evidence is how much each place of the tensor changes when a band of the picture does: top,
+bottom, left or right. Along a map's rows the change passes from that of the top band to that of
+the bottom band, along its columns from left to right. Every way in which a tensor could hold a map
+is tried, and the one in which rows and columns follow the bands best is taken.
+
+Attention lets every place follow the whole picture. Such a place still tells by the little that it
+follows its own surroundings more. So only the ratios of a place's own changes count, and what all
+places have in common is taken off where that makes the bands clearer.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+# tokens: (N, T, D); tokens_last: (N, D, T). Before and after the h * w tokens of the map, which
+# are in raster order, there may be others (class, register, distillation).
+Layout = Literal["NCHW", "NHWC", "tokens", "tokens_last"]
+Array = npt.NDArray[np.float64]
+
+# How well rows and columns must follow the bands (a correlation, the worse of both).
+CLEAR_AGREEMENT = 0.5  # wrong readings of the right tensor reach this at most
+STRONG_AGREEMENT = 0.8  # no need to try other readings
+EQUAL_AGREEMENT = 0.02  # the simpler of two readings that differ by less is taken
+MOST_EXTRA_TOKENS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapLayout:
+    """Where the cells of a map (C, h, w) are in a tensor."""
+
+    layout: Layout
+    shape: tuple[int, int, int]  # (C, h, w) whatever the layout
+    prefix_tokens: int = 0  # tokens before those of the map
+
+
+def to_nchw(tensor: Tensor, where: MapLayout) -> Tensor:
+    """Return the map (N, C, h, w) in a tensor; shares its memory."""
+    if where.layout == "NCHW":
+        return tensor
+    if where.layout == "NHWC":
+        return tensor.permute(0, 3, 1, 2)
+    _, height, width = where.shape
+    tokens = tensor if where.layout == "tokens" else tensor.transpose(1, 2)  # (N, T, D)
+    cells = tokens[:, where.prefix_tokens : where.prefix_tokens + height * width]
+    return cells.reshape(len(cells), height, width, -1).permute(0, 3, 1, 2)
+
+
+def from_nchw(maps: Tensor, where: MapLayout, original: Tensor) -> Tensor:
+    """Return a copy of `original` whose map is `maps`, (N, C, h, w); other tokens stay."""
+    changed = original.clone()
+    to_nchw(changed, where).copy_(maps)
+    return changed
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """How tokens form a map, and how well they follow the bands in it."""
+
+    prefix: int
+    height: int
+    width: int
+    agreement: float = -1.0
+
+    def cells(self, places: Array) -> Array:
+        """Return the grid (..., h, w) in values of all tokens (..., T)."""
+        count = self.height * self.width
+        chosen = places[..., self.prefix : self.prefix + count]
+        return chosen.reshape(*places.shape[:-1], self.height, self.width)
+
+
+class LayoutReader:
+    """Reads the layouts of one network's tensors; one reader sees them in execution order.
+
+    Tokens that form a grid do so throughout a network. So the first clear grid of T tokens is
+    kept: after it, tensors with T tokens hold that grid or, when it does not fit them, none.
+    """
+
+    def __init__(self, aspect_ratio: float) -> None:
+        """Begin with the picture's width / height, which decides between equally good grids."""
+        self._aspect_ratio = aspect_ratio
+        self._grids: dict[int, _Grid] = {}
+
+    def read(self, differences: Tensor) -> MapLayout | None:
+        """Return how a tensor holds a map, or None if it holds none.
+
+        Args:
+            differences: what the top, bottom, left and right band add to the tensor, (4, ...).
+        """
+        readings = []
+        if differences.ndim == 4:
+            readings += [_read_map(differences, "NCHW", 1), _read_map(differences, "NHWC", 3)]
+        elif differences.ndim == 3:
+            known = [axis for axis in (1, 2) if differences.shape[axis] in self._grids]
+            for axis in known or (1, 2):
+                readings.append(self._read_tokens(differences, axis))
+        best = max(readings, key=lambda reading: reading[0], default=(0.0, None))
+        return best[1] if best[0] >= CLEAR_AGREEMENT else None
+
+    def _read_tokens(self, differences: Tensor, axis: int) -> tuple[float, MapLayout | None]:
+        places = differences if axis == 2 else differences.transpose(1, 2)  # (4, D, T)
+        tokens = places.shape[2]
+        grid = self._grids.get(tokens)
+        if grid is None:
+            grid = _find_grid(places, self._aspect_ratio)
+            if grid is not None and grid.agreement >= STRONG_AGREEMENT:
+                self._grids[tokens] = grid
+        else:
+            grid = _judge_known(places, grid)
+        if grid is None:
+            return 0.0, None
+        where = MapLayout(
+            layout="tokens" if axis == 1 else "tokens_last",
+            shape=(places.shape[1], grid.height, grid.width),
+            prefix_tokens=grid.prefix,
+        )
+        return grid.agreement, where
+
+
+def _read_map(
+    differences: Tensor, layout: Layout, channels_axis: int
+) -> tuple[float, MapLayout | None]:
+    maps = differences.movedim(channels_axis, 1)  # (4, C, h, w)
+    _, channels, height, width = maps.shape
+    if min(height, width) < 2:
+        return 0.0, None
+    grid = _judge_known(maps.flatten(2), _Grid(0, height, width))
+    return grid.agreement, MapLayout(layout=layout, shape=(channels, height, width))
+
+
+def _judge_known(places: Tensor, grid: _Grid) -> _Grid:
+    """Return a grid with its agreement to the differences of places, (4, C, T)."""
+    judged = grid
+    for energies in _energies(places):
+        judged = max(judged, _judge(energies, grid), key=lambda one: one.agreement)
+        if judged.agreement >= STRONG_AGREEMENT:
+            break
+    return judged
+
+
+def _find_grid(places: Tensor, aspect_ratio: float) -> _Grid | None:
+    """Return the grid that tokens form best, whatever its agreement, from (4, D, T)."""
+    tokens = places.shape[2]
+    found: list[_Grid] = []
+    borders = None
+    for energies in _energies(places):
+        borders = energies if borders is None else borders
+        vertical, _ = _contrasts(energies)
+        # Whatever the grid, rows follow one another: a cheap look that spares trying all grids.
+        if _correlation(vertical[None], np.arange(tokens)[None]) < CLEAR_AGREEMENT / 2:
+            continue
+        grids = [grid for grid in _possible_grids(tokens) if _border_moves(borders, grid)]
+        found += [_judge(energies, grid) for grid in grids]
+        if any(grid.agreement >= STRONG_AGREEMENT for grid in found):
+            break
+    best = max((grid.agreement for grid in found), default=0.0)
+
+    def simplicity(grid: _Grid) -> tuple[int, float]:
+        extra_tokens = tokens - grid.height * grid.width
+        return extra_tokens, abs(math.log(grid.width / grid.height / aspect_ratio))
+
+    good = [grid for grid in found if grid.agreement >= best - EQUAL_AGREEMENT]
+    return min(good, key=simplicity, default=None)
+
+
+def _energies(places: Tensor) -> Iterator[Array]:
+    """Yield how much each place (4, C, T) changes, (4, T): in all, then beyond what all share."""
+    for differences in (places, places - places.mean(2, keepdim=True)):
+        energies: Array = differences.square().sum(1).double().cpu().numpy()
+        yield energies
+
+
+def _judge(energies: Array, grid: _Grid) -> _Grid:
+    """Return a grid with its agreement to how much each place changes, (4, T)."""
+    vertical, horizontal = _contrasts(grid.cells(energies))
+    agreement = min(
+        _correlation(vertical, np.arange(grid.height)[:, None]),
+        _correlation(horizontal, np.arange(grid.width)[None]),
+    )
+    return replace(grid, agreement=agreement)
+
+
+def _contrasts(energies: Array) -> tuple[Array, Array]:
+    """Return how far each place leans to the bottom and to the right band, each in [-1, 1]."""
+    top, bottom, left, right = energies
+    floor = 1e-6 * energies.mean() + 1e-30
+    return (bottom - top) / (bottom + top + floor), (right - left) / (right + left + floor)
+
+
+def _correlation(values: Array, positions: npt.NDArray[np.int64]) -> float:
+    """Return the correlation of values (h, w) with positions along one axis."""
+    # One axis of `positions` has length 1, so its mean and spread are those over all cells.
+    centred = values - values.mean()
+    offsets = positions - positions.mean()
+    spread = math.sqrt(np.square(centred).mean() * np.square(offsets).mean())
+    return float((centred * offsets).mean()) / spread if spread > 0 else 0.0
+
+
+def _border_moves(energies: Array, grid: _Grid) -> bool:
+    """Return whether all cells at the border of a grid change with the band they lie in.
+
+    Class and register tokens do not, as long as nothing was mixed.
+    """
+    top, bottom, left, right = grid.cells(energies)
+    borders = (top[0], bottom[-1], left[:, 0], right[:, -1])
+    return all(bool(border.min() > 1e-6 * energies.mean()) for border in borders)
+
+
+def _possible_grids(tokens: int) -> Iterator[_Grid]:
+    """Yield every grid with other tokens only before or only after the map's."""
+    for extra in range(min(MOST_EXTRA_TOKENS, tokens // 2) + 1):
+        cells = tokens - extra
+        for height in range(2, cells // 2 + 1):
+            if cells % height == 0:
+                for prefix in sorted({extra, 0}):
+                    yield _Grid(prefix, height, cells // height)
