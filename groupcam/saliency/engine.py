@@ -6,16 +6,18 @@ Without preparation the forwards run eagerly in micro-batches of a size that sui
 
 import itertools
 import logging
+import math
 import queue
 import threading
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from groupcam.models import Backbone
+from groupcam.saliency.config import Precision
 from groupcam.saliency.graph import CompiledGraph, GraphError, compile_graph
 
 # On two CPU cores with EfficientNet-Lite0 in channels_last, 4 inputs at once ran twice as fast as
@@ -25,6 +27,9 @@ MICRO_BATCH_GPU = 64
 TRIED_ON_CPU = (1, 2, 4, 8, 16)
 TRIED_ON_GPU = (16, 32, 64, 128)
 TRIAL_S = 1.5  # trying takes about this long; a large network is tried at the smallest sizes only
+
+# Operations that would lose too much, such as softmax, stay in float32 under autocast.
+AUTOCAST = {"bfloat16": torch.bfloat16}
 
 logger = logging.getLogger(__name__)
 
@@ -51,19 +56,68 @@ def plan_of(backbone: Backbone) -> Plan:
     return Plan(MICRO_BATCH_CPU if backbone.device.type == "cpu" else MICRO_BATCH_GPU)
 
 
-def forward(backbone: Backbone, inputs: Tensor) -> Tensor:
-    """Return logits (M, K) of a micro-batch in float32, by the graph while it fits the network."""
-    graph = plan_of(backbone).graph
+def forward(backbone: Backbone, inputs: Tensor, precision: Precision = "float32") -> Tensor:
+    """Return logits (M, K) of inputs (M, 3, H, W), at most a micro-batch at a time.
+
+    By the graph while it stands for the network. When memory runs out, micro-batches are halved
+    from then on.
+
+    Args:
+        backbone: the network.
+        inputs: normalised pictures; not changed.
+        precision: number format of the network's large operations.
+
+    Raises:
+        torch.OutOfMemoryError: there is no memory even for one input.
+    """
+    parts: list[Tensor] = []
+    start = 0
+    while start < len(inputs):
+        plan = plan_of(backbone)
+        part = inputs[start : start + plan.micro_batch]
+        logits = _forward_part(backbone, plan.graph, part, precision)
+        if logits is None:
+            fewer = len(part) // 2
+            logger.warning("%s: memory ran out, %d inputs at once now", backbone.name, fewer)
+            _PLANS[backbone] = replace(plan, micro_batch=fewer)
+            continue
+        parts.append(logits)
+        start += len(part)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _forward_part(
+    backbone: Backbone, graph: CompiledGraph | None, inputs: Tensor, precision: Precision
+) -> Tensor | None:
+    """Return the logits of one micro-batch, or None when memory ran out and fewer may fit."""
     size = (inputs.shape[-2], inputs.shape[-1])
     with backbone.lock:
-        if graph is not None and graph.stands_for(backbone.network, size):
+        exact = precision == "float32"
+        if graph is not None and exact and graph.stands_for(backbone.network, size):
             try:
                 return graph(inputs)
             except RuntimeError:
                 logger.warning("The graph of %s failed; eager from now on", backbone.name)
                 _PLANS.pop(backbone, None)
-        with backbone.frozen(), torch.no_grad():
-            return backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
+        try:
+            return _eager(backbone, inputs, precision)
+        except torch.OutOfMemoryError:
+            if len(inputs) == 1:
+                raise
+    # Outside the handler, whose traceback would keep the activations in memory.
+    return None
+
+
+def _eager(backbone: Backbone, inputs: Tensor, precision: Precision = "float32") -> Tensor:
+    """Return the network's own logits."""
+    device = inputs.device.type
+    dtype = AUTOCAST.get(precision)
+    with (
+        backbone.frozen(),
+        torch.no_grad(),
+        torch.autocast(device, dtype=dtype, enabled=dtype is not None),
+    ):
+        return backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
 
 
 def prepare(backbone: Backbone) -> Plan:
@@ -122,13 +176,16 @@ def _fastest(backbone: Backbone, graph: CompiledGraph | None) -> Plan:
 
 
 def _seconds_each(backbone: Backbone, plan: Plan, inputs: Tensor) -> float:
-    """Return the time of one forward pass divided by its inputs."""
-    with backbone.frozen(), torch.no_grad():
+    """Return the time of one forward pass divided by its inputs; infinite if they do not fit."""
+    with backbone.lock:
         started = time.perf_counter()
-        if plan.graph is not None:
-            plan.graph(inputs)
-        else:
-            backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
+        try:
+            if plan.graph is not None:
+                plan.graph(inputs)
+            else:
+                _eager(backbone, inputs)
+        except torch.OutOfMemoryError:
+            return math.inf
         if inputs.is_cuda:
             torch.cuda.synchronize(inputs.device)
         return (time.perf_counter() - started) / len(inputs)

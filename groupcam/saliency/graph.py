@@ -27,6 +27,8 @@ CHECK_SEED = 0
 TRACED_BATCH = 2  # 1 would be taken for a broadcast axis
 CHECKED_BATCHES = (1, 2, 5)  # a batch size that was baked in shows at the others
 
+Fingerprint = tuple[tuple[int, int, int], ...]
+
 
 class GraphError(RuntimeError):
     """The network cannot be compiled, or the graph's answers are not the network's."""
@@ -38,7 +40,7 @@ class CompiledGraph:
     Not safe in several threads at once: call it under the backbone's lock.
     """
 
-    def __init__(self, compiled: Any, size: tuple[int, int], fingerprint: object) -> None:
+    def __init__(self, compiled: Any, size: tuple[int, int], fingerprint: Fingerprint) -> None:
         at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [compiled.create_infer_request() for _ in range(at_once)]
         self._size = size
@@ -49,16 +51,11 @@ class CompiledGraph:
 
         Hooks on the network must run, so a network with hooks is not replaced.
         """
-        return (
-            size == self._size
-            and not has_hooks(network)
-            and fingerprint_of(network) == self._fingerprint
-        )
+        return size == self._size and fingerprint_of(network) == self._fingerprint
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return logits (M, K) of inputs (M, 3, H, W), float32 on the CPU."""
-        parts = inputs.contiguous().numpy()
-        parts = np.array_split(parts, min(len(self._requests), len(parts)))
+        parts = np.array_split(inputs.contiguous().numpy(), min(len(self._requests), len(inputs)))
         running = self._requests[: len(parts)]
         for request, part in zip(running, parts, strict=True):
             request.start_async([part], share_inputs=True)
@@ -80,9 +77,9 @@ def compile_graph(backbone: Backbone) -> CompiledGraph:
     size = backbone.preprocessing.input_size
     try:
         with backbone.frozen():
-            if has_hooks(backbone.network):
-                raise GraphError("the network has hooks")
             fingerprint = fingerprint_of(backbone.network)
+            if fingerprint is None:
+                raise GraphError("the network has hooks")
             private = Backbone(
                 name=backbone.name,
                 network=copy.deepcopy(backbone.network),
@@ -101,18 +98,21 @@ def compile_graph(backbone: Backbone) -> CompiledGraph:
     return graph
 
 
-def has_hooks(network: nn.Module) -> bool:
-    """Return whether something listens to or changes what a module of the network does."""
-    return any(
-        module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
-        for module in network.modules()
-    )
+def fingerprint_of(network: nn.Module) -> Fingerprint | None:
+    """Return what changes when a weight is replaced or written to; takes no look at values.
 
-
-def fingerprint_of(network: nn.Module) -> tuple[tuple[int, int, int], ...]:
-    """Return what changes when a weight is replaced or written to; takes no look at values."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return tuple((id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors)
+    None when something listens to or changes what a module does.
+    """
+    marks = []
+    # Asked before every micro-batch: one walk over the modules, no generators of parameters.
+    for module in network.modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return None
+        for tensors in (module._parameters, module._buffers):
+            for tensor in tensors.values():
+                if tensor is not None:
+                    marks.append((id(tensor), tensor.data_ptr(), tensor._version))
+    return tuple(marks)
 
 
 def _compiled(private: Backbone, inputs: Tensor) -> Any:

@@ -33,7 +33,7 @@ from groupcam.steps import finish, relay
 
 DEFAULT_CONFIG = GroupCamConfig()
 
-# Masks held at the input's size while merging: memory stays bounded for any G.
+# Masks held at the input's size while merging: memory stays bounded for any N and G.
 MASKS_AT_ONCE = 32
 
 Stage = Literal["capture", "score", "merge"]
@@ -190,12 +190,12 @@ def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Me
         (N, H, W).
     """
     merged = masks.new_zeros(len(masks), *size)
-    for start in range(0, masks.shape[1], MASKS_AT_ONCE):
-        chosen = slice(start, start + MASKS_AT_ONCE)
-        upsampled = upsample_masks(masks[:, chosen], size)  # (N, up to 32, H, W)
-        if merge == "normalized":
-            upsampled = min_max_scale(upsampled)
-        merged += torch.einsum("ng,nghw->nhw", weights[:, chosen], upsampled)
+    for picture, weighs in enumerate(weights > 0):
+        for chosen in weighs.nonzero()[:, 0].split(MASKS_AT_ONCE):
+            upsampled = upsample_masks(masks[picture, chosen], size)  # (up to 32, H, W)
+            if merge == "normalized":
+                upsampled = min_max_scale(upsampled)
+            merged[picture] += torch.einsum("g,ghw->hw", weights[picture, chosen], upsampled)
     return merged
 
 

@@ -24,9 +24,9 @@ def min_max_scale(maps: Tensor) -> Tensor:
 
     This is the one place where 0/0 could arise.
     """
-    low = maps.amin(dim=(-2, -1), keepdim=True)
-    span = maps.amax(dim=(-2, -1), keepdim=True) - low
-    return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1), 0)
+    low, high = maps.flatten(-2).aminmax(dim=-1)
+    low, span = low[..., None, None], (high - low)[..., None, None]
+    return (maps - low) / torch.where(span > 0, span, 1)
 
 
 def is_dead(masks: Tensor) -> Tensor:
@@ -49,16 +49,7 @@ def probabilities(
     backbone: Backbone, inputs: Tensor, class_index: Tensor, precision: Precision = "float32"
 ) -> Tensor:
     """Return the class probability of one micro-batch of inputs, (M,)."""
-    if precision == "float32":
-        logits = engine.forward(backbone, inputs)
-    else:
-        with (
-            backbone.frozen(),
-            torch.no_grad(),
-            torch.autocast(inputs.device.type, dtype=torch.bfloat16),
-        ):
-            logits = backbone.logits(inputs.contiguous(memory_format=torch.channels_last))
-    return class_probability(logits, class_index)
+    return class_probability(engine.forward(backbone, inputs, precision), class_index)
 
 
 def score_masks(
@@ -90,19 +81,20 @@ def score_masks(
     """
     size = (inputs.shape[-2], inputs.shape[-1])
     at_once = engine.plan_of(backbone).micro_batch
-    baseline = inputs.new_zeros(len(inputs))
-    masked = inputs.new_zeros(masks.shape[:2])
-    # A row (picture, group) is one forward pass; group -1 stands for the blurred picture itself.
-    blurred_rows = torch.tensor([[picture, -1] for picture in range(len(inputs))])
-    rows = torch.cat([blurred_rows, (~is_dead(masks)).nonzero().cpu()]).to(inputs.device)
-    for start in range(0, len(rows), at_once):
-        picture, group = rows[start : start + at_once].T
-        scaled = min_max_scale(upsample_masks(masks[picture, group], size))
-        scaled[group < 0] = 0
+    # An empty mask stands first: it hides all, which gives the blurred picture.
+    shown = torch.cat([torch.zeros_like(masks[:, :1]), masks], dim=1)  # (N, 1 + G, h, w)
+    is_run = ~is_dead(shown)
+    is_run[:, 0] = True
+    pictures, groups = is_run.nonzero(as_tuple=True)  # a forward pass each, (M,)
+    probability = inputs.new_empty(len(pictures))
+    for start in range(0, len(pictures), at_once):
+        chosen = slice(start, start + at_once)
+        picture, group = pictures[chosen], groups[chosen]
+        scaled = min_max_scale(upsample_masks(shown[picture, group], size))
         batch = masked_inputs(inputs[picture], blurred[picture], scaled)
-        probability = probabilities(backbone, batch, class_index[picture], precision)
-        of_blurred = group < 0
-        baseline[picture[of_blurred]] = probability[of_blurred]
-        masked[picture[~of_blurred], group[~of_blurred]] = probability[~of_blurred]
-        yield min(start + at_once, len(rows))
-    return baseline, torch.where(is_dead(masks), baseline[:, None], masked)
+        probability[chosen] = probabilities(backbone, batch, class_index[picture], precision)
+        yield min(start + at_once, len(pictures))
+    scored = inputs.new_zeros(is_run.shape)
+    scored[pictures, groups] = probability
+    baseline = scored[:, 0]
+    return baseline, torch.where(is_run[:, 1:], scored[:, 1:], baseline[:, None])

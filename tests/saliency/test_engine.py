@@ -30,7 +30,7 @@ def compiled(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(inputs))
         return answer(graph, inputs)
 
-    engine._PLANS[tiny_cnn] = Plan(4, compile_graph(tiny_cnn))
+    engine._PLANS[tiny_cnn] = Plan(8, compile_graph(tiny_cnn))
     monkeypatch.setattr(CompiledGraph, "__call__", counted)
     return calls
 
@@ -144,6 +144,66 @@ def test_a_network_that_no_graph_can_stand_for_stays_eager(network: type[TinyCnn
     with pytest.raises(GraphError):
         compile_graph(backbone)
     assert prepare(backbone).graph is None
+
+
+class Small(TinyCnn):
+    """Has memory for two inputs at once."""
+
+    fits = 2
+    calls: list[int]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = [*getattr(self, "calls", []), len(x)]
+        if len(x) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+def test_micro_batches_are_halved_until_they_fit_into_memory() -> None:
+    backbone = as_backbone(Small())
+    network = backbone.network
+    assert isinstance(network, Small)
+    inputs = pictures(backbone, 9)
+    engine._PLANS[backbone] = Plan(8)
+
+    logits = forward(backbone, inputs)
+
+    assert network.calls == [8, 4, 2, 2, 2, 2, 1]
+    assert plan_of(backbone).micro_batch == 2
+    network.fits = 100
+    torch.testing.assert_close(logits, backbone.logits(inputs))
+
+
+def test_explaining_goes_on_with_less_memory_and_gives_the_same_map() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = as_backbone(Small())
+    network = backbone.network
+    assert isinstance(network, Small)
+    inputs = pictures(backbone, 1)
+    network.fits = 100
+    expected = explain(backbone, inputs, GroupCamConfig(groups=6))
+
+    network.fits = 1
+    result = explain(backbone, inputs, GroupCamConfig(groups=6))
+
+    torch.testing.assert_close(result.saliency_map, expected.saliency_map, rtol=0, atol=1e-5)
+    assert plan_of(backbone).micro_batch == 1
+
+
+def test_no_memory_for_a_single_input_is_an_error() -> None:
+    backbone = as_backbone(Small())
+    assert isinstance(backbone.network, Small)
+    backbone.network.fits = 0
+
+    with pytest.raises(torch.OutOfMemoryError):
+        forward(backbone, pictures(backbone))
+
+
+def test_preparing_tries_only_what_fits_into_memory() -> None:
+    backbone = as_backbone(Small())
+
+    assert prepare(backbone).micro_batch <= 2
 
 
 def test_preparing_changes_nothing_in_the_network(tiny_cnn: Backbone) -> None:

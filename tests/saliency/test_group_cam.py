@@ -134,6 +134,26 @@ def test_forward_passes_are_counted_as_they_are_made(
     assert sum(seen) == result.forward_passes == 2 + live
 
 
+def test_masked_pictures_of_several_pictures_share_full_micro_batches(
+    tiny_cnn: Backbone, tiny_inputs: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MICRO_BATCH_CPU", 7)
+    explain(tiny_cnn, tiny_inputs[:1], GroupCamConfig(groups=5), LAYER)  # probes the layers
+    seen = []
+    handle = tiny_cnn.network.register_forward_hook(
+        lambda _module, args, _output: seen.append(len(args[0]))
+    )
+
+    result = explain(tiny_cnn, tiny_inputs, GroupCamConfig(groups=5), LAYER)
+
+    handle.remove()
+    capture, *scoring = seen
+    assert capture == 3
+    assert sum(scoring) == int(result.forward_passes.sum()) - 3
+    assert set(scoring[:-1]) == {7}
+    assert scoring[-1] <= 7
+
+
 def test_classes_can_be_chosen_for_all_or_for_each_picture(
     tiny_cnn: Backbone, tiny_inputs: Tensor
 ) -> None:
