@@ -66,9 +66,8 @@ class Layout:
             info="Type to search. ✓ is ready without a download.",
             elem_id="gc-backbone",
         )
-        self.layer = gr.Dropdown(
-            [], value=None, label="Target layer", info="channels × rows × columns", interactive=True
-        )
+        self.layers = components.from_assets("layers", {}, elem_id="gc-layers")
+        self.layer = gr.Textbox("", visible=False)  # the chosen one's name; "": the default
         self.class_name = gr.Dropdown(
             [TOP_PREDICTION],
             value="",

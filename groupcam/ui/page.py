@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError
-from groupcam.models import DEFAULT_BACKBONE
+from groupcam.models import DEFAULT_BACKBONE, target_layers
 from groupcam.saliency import PRESETS
 from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
@@ -13,7 +13,7 @@ from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
 from groupcam.ui.result_views import ResultViews
-from groupcam.ui.run_events import RunEvents, Updates, class_list, layer_list
+from groupcam.ui.run_events import RunEvents, Updates, class_list
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
@@ -60,6 +60,7 @@ class Page:
                 self.ui.status,
                 self.ui.viewer,
                 self.ui.top,
+                self.ui.layers,
                 self.ui.layer,
                 self.ui.class_name,
                 self.ui.masks,
@@ -111,7 +112,7 @@ class Page:
         demo.load(
             self.open_page,
             None,
-            [self.ui.layer, self.ui.class_name, self.ui.shown_backbone],
+            [self.ui.layers, self.ui.class_name, self.ui.shown_backbone],
             **private,
         )
         demo.unload(self.leave)
@@ -130,13 +131,16 @@ class Page:
                 **private,
             )
         )
-        user_changes = [self.ui.backbone.input, self.ui.layer.input, self.ui.class_name.input]
+        user_changes = [self.ui.backbone.input, self.ui.class_name.input]
         for control in self.ui.settings.all:
             user_changes.append(control.input)
             if isinstance(control, gr.Slider):
                 user_changes.append(control.release)  # the reset button and number box
         # Straight on the controls: only there does "always_last" come back for the last value.
         run(gr.on(user_changes, **settling))
+        then_run(
+            self.ui.layers.pick(self.runs.choose_layer, None, self.ui.layer, **private, queue=False)
+        )
         then_run(
             self.ui.top.select(
                 self.runs.choose_class, None, self.ui.class_name, **private, queue=False
@@ -212,10 +216,10 @@ class Page:
 
     # --- events: the picture and the choice ------------------------------------------------------
 
-    def open_page(self) -> tuple[Any, Any, str]:
+    def open_page(self) -> tuple[dict[str, Any], Any, str]:
         """Fill the lists of layers and classes for the default backbone."""
         backbone = self.workbench.load(DEFAULT_BACKBONE)
-        return layer_list(backbone), class_list(backbone, ""), backbone.name
+        return views.layers(target_layers(backbone)), class_list(backbone, ""), backbone.name
 
     def take_picture(
         self,

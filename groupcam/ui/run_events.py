@@ -15,7 +15,16 @@ from groupcam.steps import relay
 from groupcam.ui import views
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import TOP_CLASSES, TOP_PREDICTION, Layout
-from groupcam.ui.runs import Choice, Drawing, Event, Explained, Finished, Predicted, Working
+from groupcam.ui.runs import (
+    Choice,
+    Drawing,
+    Event,
+    Explained,
+    Finished,
+    Predicted,
+    Surveyed,
+    Working,
+)
 from groupcam.ui.workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -45,6 +54,11 @@ class RunEvents:
             return gr.skip()
         time.sleep(SETTLE_S)
         return token
+
+    def choose_layer(self, event: gr.EventData) -> str:
+        """Take the layer that was picked in the tree; whether it exists, the run will say."""
+        name = event._data.get("name") if isinstance(event._data, dict) else None
+        return str(name or "")
 
     def choose_class(self, event: gr.SelectData) -> str:
         """Take the class whose bar was clicked."""
@@ -115,7 +129,8 @@ class RunEvents:
             layer = None
             class_name = class_name if class_name in backbone.class_names else None
             yield {
-                self.ui.layer: layer_list(backbone),
+                self.ui.layers: views.layers(target_layers(backbone)),
+                self.ui.layer: "",
                 self.ui.class_name: class_list(backbone, class_name or ""),
                 self.ui.shown_backbone: backbone.name,
             }
@@ -154,6 +169,9 @@ class RunEvents:
                 self.ui.perturbed: views.perturbed(run, percent),
                 self.ui.status: views.status("Map done. Drawing the curves …", "busy"),
             }
+        if isinstance(event, Surveyed):
+            found = target_layers(event.backbone)
+            return {self.ui.layers: views.layers(found, choice.target_layer, event.means)}
         if isinstance(event, Drawing):
             done, total = len(event.points.fractions), event.points.total
             working = Working("curves", "Drawing the curves", done, total)
@@ -172,21 +190,6 @@ class RunEvents:
 def _fitted(config: GroupCamConfig, target: TargetLayer) -> GroupCamConfig:
     """Return the settings with at most as many groups as the layer has channels."""
     return replace(config, groups=min(config.groups, target.shape[0]))
-
-
-def layer_list(backbone: Backbone) -> Any:
-    """Return the list of usable layers with their shapes, the default chosen."""
-    layers = [layer for layer in target_layers(backbone) if layer.usable]
-    default = next((layer.name for layer in layers if layer.default), None)
-    labels = [
-        (
-            f"{layer.name}  ·  {' × '.join(map(str, layer.shape))}"
-            f"{'  · default' if layer.default else ''}",
-            layer.name,
-        )
-        for layer in layers
-    ]
-    return gr.Dropdown(choices=labels, value=default)
 
 
 def class_list(backbone: Backbone, chosen: str) -> Any:

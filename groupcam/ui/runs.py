@@ -87,6 +87,14 @@ class Explained:
 
 
 @dataclass(frozen=True, eq=False)
+class Surveyed:
+    """Every listed layer's answer to the picture is there."""
+
+    backbone: Backbone
+    means: dict[str, Tensor]  # layer name -> mean activation (h, w)
+
+
+@dataclass(frozen=True, eq=False)
 class Drawing:
     """Some points of the curves are there."""
 
@@ -101,7 +109,7 @@ class Finished:
     run: Run
 
 
-Event = Working | Predicted | Explained | Drawing | Finished
+Event = Working | Predicted | Explained | Surveyed | Drawing | Finished
 
 
 def capture_bytes(capture: Capture) -> int:

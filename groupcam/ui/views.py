@@ -5,6 +5,8 @@ set as text by the scripts in assets/.
 """
 
 import base64
+import itertools
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from groupcam.images import downscale
 from groupcam.metrics.curves import PartialCurves, changed_pixels
+from groupcam.models import TargetLayer
 from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_weight, mask_caption
 from groupcam.render.heatmap import heatmap, masked_tile, overlay
 from groupcam.saliency.perturb import gaussian_blur
@@ -28,6 +31,8 @@ HEAT_SIDE_PX = 448
 SAVED_SIDE_PX = 4096
 DETAIL_SIDE_PX = 288
 TILE_PX = 112
+LAYER_PX = 32
+LAYER_COLORS = "viridis"  # not the map's: a mean activation is no explanation
 CHANNELS_SHOWN = 12
 JPEG_QUALITY = 88
 
@@ -130,6 +135,65 @@ def saved_overlay(run: Run, color_map: str, opacity: float) -> UInt8Array:
         opacity=opacity,
         box=None if run.box == (0, 0, height, width) else (top, left, bottom, right),
     )
+
+
+# --- target layers -----------------------------------------------------------------------------
+
+
+def layers(
+    found: Sequence[TargetLayer],
+    chosen: str | None = None,
+    means: Mapping[str, Tensor] | None = None,
+) -> dict[str, Any]:
+    """Return what assets/layers.js draws: the layers by stage, each with its mean activation.
+
+    Args:
+        found: the layers in execution order.
+        chosen: the name of the chosen one; None: the default.
+        means: for each layer's name its mean activation (h, w); None before there is a picture.
+    """
+    if chosen is None:
+        chosen = next((layer.name for layer in found if layer.default), None)
+    columns = 8
+    sheet = np.zeros((-(-len(found) // columns) * LAYER_PX, columns * LAYER_PX, 3), np.uint8)
+    stages: list[dict[str, Any]] = []
+    for grid, members in itertools.groupby(enumerate(found), key=lambda one: one[1].shape[1:]):
+        entries = []
+        for place, layer in members:
+            row, column = divmod(place, columns)
+            if means is not None:
+                sheet[
+                    row * LAYER_PX : (row + 1) * LAYER_PX,
+                    column * LAYER_PX : (column + 1) * LAYER_PX,
+                ] = _layer_picture(means[layer.name])
+            entries.append(
+                {
+                    "name": layer.name,
+                    "shape": " × ".join(map(str, layer.shape)),
+                    "tile": None if means is None else place,
+                    "usable": layer.usable,
+                    "reason": layer.reason or "",
+                    "isDefault": layer.default,
+                }
+            )
+        count = f"{len(entries)} layer{'s' if len(entries) > 1 else ''}"
+        stages.append({"title": f"{grid[0]} × {grid[1]} cells · {count}", "layers": entries})
+    return {
+        "stages": stages,
+        "chosen": chosen,
+        "sprite": "" if means is None else data_uri(sheet),
+        "columns": columns,
+        "rows": sheet.shape[0] // LAYER_PX,
+    }
+
+
+def _layer_picture(mean: Tensor) -> UInt8Array:
+    """Return a mean activation (h, w) as a small picture."""
+    values = _scaled(mean).numpy()
+    size = (LAYER_PX, LAYER_PX)
+    is_coarse = max(values.shape) < LAYER_PX
+    how = cv2.INTER_NEAREST if is_coarse else cv2.INTER_AREA
+    return heatmap(np.clip(cv2.resize(values, size, interpolation=how), 0, 1), LAYER_COLORS)
 
 
 # --- group masks -------------------------------------------------------------------------------
@@ -238,13 +302,18 @@ def _channels(run: Run, group: int, color_map: str) -> str:
 
 def _enlarged(activation: Tensor) -> npt.NDArray[np.float32]:
     """Return one channel scaled to [0, 1], large enough to be a crisp small picture."""
-    values = activation - activation.min()
-    values = values / values.max().clamp(min=torch.finfo(torch.float32).tiny)
+    values = _scaled(activation)
     factor = max(1, 70 // max(values.shape))
     large: npt.NDArray[np.float32] = np.kron(
         values.numpy(), np.ones((factor, factor), np.float32)
     ).astype(np.float32)
     return large
+
+
+def _scaled(values: Tensor) -> Tensor:
+    """Return values scaled to [0, 1]; equal ones become 0."""
+    values = values - values.min()
+    return values / values.max().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def _seen(run: Run, longest_side: int) -> UInt8Array:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from groupcam.errors import GroupCamError
 from groupcam.images import Picture, open_picture
@@ -24,9 +25,11 @@ from groupcam.models import (
     load_backbone,
     resolve_name,
     resolve_target_layer,
+    target_layers,
 )
 from groupcam.saliency import engine, explain_steps
 from groupcam.saliency.capture import Capture, capture_layer
+from groupcam.saliency.survey import mean_activations
 from groupcam.steps import relay
 from groupcam.ui.cache import ByteBoundedCache
 from groupcam.ui.runs import (
@@ -37,6 +40,7 @@ from groupcam.ui.runs import (
     Finished,
     Predicted,
     Run,
+    Surveyed,
     Working,
     capture_bytes,
 )
@@ -47,6 +51,7 @@ BACKBONES_KEPT = 3
 PICTURE_BYTES = 600 * 2**20
 CAPTURE_BYTES = 300 * 2**20
 RUN_BYTES = 400 * 2**20
+SURVEY_BYTES = 30 * 2**20
 
 Result = TypeVar("Result")
 
@@ -59,6 +64,7 @@ class Workbench:
         self._pictures: ByteBoundedCache[Picture] = ByteBoundedCache(PICTURE_BYTES)
         self._captures: ByteBoundedCache[Capture] = ByteBoundedCache(CAPTURE_BYTES)
         self._runs: ByteBoundedCache[Run] = ByteBoundedCache(RUN_BYTES)
+        self._surveys: ByteBoundedCache[dict[str, Tensor]] = ByteBoundedCache(SURVEY_BYTES)
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         self._loading = threading.Lock()
 
@@ -138,6 +144,7 @@ class Workbench:
         else:
             yield Predicted(backbone, run.capture.target_layer, run.capture.logits[0])
         yield Explained(run, from_cache)
+        yield Surveyed(backbone, self._survey(run))
 
         if run.curves is None:
             run = yield from self._draw_curves(run)
@@ -182,6 +189,16 @@ class Workbench:
                 capture.inputs[0], explanation.saliency_map.to(capture.inputs.device)
             ),
         )
+
+    def _survey(self, run: Run) -> dict[str, Tensor]:
+        """Return every listed layer's mean activation for the run's picture."""
+        key = (run.choice.picture_id, run.choice.view, run.choice.backbone)
+        means = self._surveys.get(key)
+        if means is None:
+            layers = target_layers(run.backbone)
+            means = mean_activations(run.backbone, run.capture.inputs, layers)
+            self._surveys.put(key, means, sum(mean.nbytes for mean in means.values()))
+        return means
 
     def _draw_curves(self, run: Run) -> Generator[Event, None, Run]:
         """Return the run with its curves."""

@@ -118,7 +118,7 @@ def open_page(app: App, chromium: Browser) -> Iterator[OpenPage]:
         page.goto(f"{app.url}/{query}")
         driver = Driver(page)
         expect(driver.status).to_contain_text("Ready.")
-        expect(driver.box("Target layer")).to_have_value("blocks.6  ·  320 × 7 × 7  · default")
+        expect(driver.chosen_layer).to_have_text("blocks.6  ·  320 × 7 × 7  · default")
         return driver
 
     yield opened

@@ -20,6 +20,8 @@ class Driver:
         self.alert = self.status.get_by_role("alert")
         self.caption = page.locator(".gc-caption")
         self.heat = page.locator(".gc-heat")
+        self.chosen_layer = page.locator(".gc-layer-chosen")
+        self.layers = page.locator(".gc-layers-list")
         self.tiles = page.locator(".gc-tile")
         self.detail = page.locator("#gc-detail")
         self.perturbed = page.locator("#gc-perturbed img")
@@ -57,6 +59,12 @@ class Driver:
         # All that is left fits what was typed; before that, Enter would take something else.
         expect(options.filter(has_not_text=text)).to_have_count(0)
         box.press("Enter")
+
+    def choose_layer(self, name: str, *, stage: str) -> None:
+        """Open the tree of target layers and one of its stages, and take a layer."""
+        self.chosen_layer.click()
+        self.layers.locator("summary").filter(has_text=stage).first.click()
+        self.layers.locator(f"input[value='{name}']").check()
 
     def heat_source(self) -> str:
         return self.heat.get_attribute("src") or ""

@@ -43,14 +43,14 @@ def test_another_backbone_brings_its_own_layers(driver: Driver) -> None:
 
     driver.expect_caption(LITE1, "blocks.6")
     driver.expect_new_heat(heat)
-    expect(driver.box("Target layer")).to_have_value(re.compile(r"blocks\.6 .* 320 × 8 × 8"))
+    expect(driver.chosen_layer).to_have_text(re.compile(r"blocks\.6 .* 320 × 8 × 8"))
 
 
 def test_another_layer_changes_the_map(driver: Driver) -> None:
     driver.explain_cat()
     heat = driver.heat_source()
 
-    driver.search("Target layer", "blocks.4  ")
+    driver.choose_layer("blocks.4", stage="14 × 14")
 
     driver.expect_caption("blocks.4")
     driver.expect_new_heat(heat)

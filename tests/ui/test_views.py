@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from groupcam.images import Picture
-from groupcam.models import Backbone
+from groupcam.models import Backbone, default_target_layer, target_layers
 from groupcam.render.heatmap import COLOR_MAPS
 from groupcam.ui import views
 from groupcam.ui.runs import Choice, Drawing, Run, Working
@@ -304,3 +305,38 @@ def test_the_perturbed_pictures_give_the_curves_numbers(run: Run) -> None:
 
     assert f"100% shown → {float(run.curves.insertion[-1]):.1%}" in shown
     assert f"100% removed → {float(run.curves.deletion[-1]):.1%}" in shown
+
+
+# --- target layers -----------------------------------------------------------------------------
+
+
+def test_layers_stand_in_stages_of_one_grid(tiny_cnn: Backbone) -> None:
+    found = target_layers(tiny_cnn)
+
+    shown = views.layers(found)
+
+    names = [[layer["name"] for layer in stage["layers"]] for stage in shown["stages"]]
+    assert names == [["features.0", "features.1"], ["features.2", "features.3", "features"]]
+    assert [stage["title"] for stage in shown["stages"]] == [
+        "32 × 32 cells · 2 layers",
+        "16 × 16 cells · 3 layers",
+    ]
+    assert shown["chosen"] == default_target_layer(tiny_cnn).name
+    assert shown["sprite"] == ""
+
+
+def test_each_layer_has_its_own_place_in_the_sprite(tiny_cnn: Backbone) -> None:
+    found = target_layers(tiny_cnn)
+    means = {layer.name: torch.zeros(layer.shape[1:]) for layer in found}
+    means["features.3"][0, 0] = 1  # the only bright cell of all layers
+
+    shown = views.layers(found, "features.3", means)
+
+    tiles = {layer["name"]: layer["tile"] for stage in shown["stages"] for layer in stage["layers"]}
+    assert sorted(tiles.values()) == list(range(len(found)))
+    encoded = base64.b64decode(shown["sprite"].partition(",")[2])
+    sheet = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
+    side = views.LAYER_PX
+    brightest = np.unravel_index(int(sheet.argmax()), sheet.shape)
+    row, column = divmod(tiles["features.3"], shown["columns"])
+    assert (brightest[0] // side, brightest[1] // side) == (row, column)

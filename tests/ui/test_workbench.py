@@ -21,6 +21,7 @@ from groupcam.ui.runs import (
     Finished,
     Predicted,
     Run,
+    Surveyed,
     Working,
 )
 from groupcam.ui.workbench import Workbench
@@ -71,7 +72,7 @@ def test_a_run_loads_predicts_scores_explains_draws_finishes(
     ]
 
     order = [kind for kind, _ in itertools.groupby(kinds)]
-    assert order == ["load", "Predicted", "score", "Explained", "Drawing", "Finished"]
+    assert order == ["load", "Predicted", "score", "Explained", "Surveyed", "Drawing", "Finished"]
 
 
 def test_progress_grows_up_to_its_total(workbench: Workbench, choice: Choice) -> None:
@@ -127,7 +128,7 @@ def test_a_kept_run_costs_no_forward_pass(
     events = list(workbench.run_steps(choice))
 
     assert forwards == []
-    assert [type(event) for event in events] == [Predicted, Explained, Finished]
+    assert [type(event) for event in events] == [Predicted, Explained, Surveyed, Finished]
     assert isinstance(events[1], Explained)
     assert events[1].from_cache
     assert events[1].run is run

@@ -1,0 +1,76 @@
+// The target layers as a tree: one branch a stage, that is a run of layers with the same grid.
+// The value comes from views.layers().
+const box = element.querySelector(".gc-layers-box");
+const list = element.querySelector(".gc-layers-list");
+const chosen = element.querySelector(".gc-layer-chosen");
+const group = `gc-layer-${Math.random().toString(36).slice(2)}`;
+
+const paint = (picture, layer) => {
+  const { sprite, columns, rows } = props.value;
+  picture.hidden = !sprite || layer.tile === null;
+  if (picture.hidden) return;
+  const column = layer.tile % columns, row = Math.floor(layer.tile / columns);
+  picture.style.backgroundImage = `url(${sprite})`;
+  picture.style.backgroundSize = `${100 * columns}% ${100 * rows}%`;
+  picture.style.backgroundPosition =
+    `${columns > 1 ? 100 * column / (columns - 1) : 0}% ${rows > 1 ? 100 * row / (rows - 1) : 0}%`;
+};
+
+const element_of = (tag, name, text) => {
+  const made = document.createElement(tag);
+  made.className = name;
+  if (text) made.textContent = text;
+  return made;
+};
+
+const show_chosen = (layer) => {
+  chosen.textContent = `${layer.name}  ·  ${layer.shape}${layer.isDefault ? "  · default" : ""}`;
+  paint(box.querySelector("summary .gc-layer-picture"), layer);
+};
+
+const entry = (layer) => {
+  const line = element_of("label", layer.usable ? "gc-layer" : "gc-layer gc-layer-barred");
+  const choice = document.createElement("input");
+  choice.type = "radio";
+  choice.name = group;
+  choice.value = layer.name;
+  choice.checked = layer.name === props.value.chosen;
+  choice.disabled = !layer.usable;
+  choice.addEventListener("change", () => {
+    show_chosen(layer);
+    trigger("pick", { name: layer.name });
+  });
+  const picture = element_of("span", "gc-layer-picture");
+  paint(picture, layer);
+  const words = element_of("span", "gc-layer-words");
+  words.append(
+    element_of("span", "gc-layer-name", layer.name + (layer.isDefault ? "  · default" : "")),
+    element_of("span", "gc-layer-shape", layer.usable ? layer.shape : `${layer.shape} · ${layer.reason}`),
+  );
+  line.append(choice, picture, words);
+  if (choice.checked) show_chosen(layer);
+  return line;
+};
+
+const draw = () => {
+  const stages = props.value?.stages ?? [];
+  const open = new Set([...list.querySelectorAll("details[open]")].map((stage) => stage.dataset.title));
+  const focused = list.contains(document.activeElement) ? document.activeElement.value : null;
+  list.replaceChildren();
+  for (const stage of stages) {
+    const branch = document.createElement("details");
+    branch.dataset.title = stage.title;
+    const holds = stage.layers.some((layer) => layer.name === props.value.chosen);
+    branch.open = holds || open.has(stage.title);
+    branch.append(element_of("summary", "gc-stage-title", stage.title), ...stage.layers.map(entry));
+    list.append(branch);
+  }
+  if (focused !== null) list.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus();
+};
+
+box.addEventListener("toggle", () => {
+  const checked = list.querySelector("input:checked");
+  if (box.open && checked) list.scrollTop = checked.offsetTop - list.offsetTop - list.clientHeight / 2;
+});
+draw();
+watch("value", draw);
