@@ -1,14 +1,40 @@
-"""The web app: python app.py [--host HOST] [--port PORT]; GROUPCAM_DEVICE names the device."""
+"""The web app: python app.py [--host HOST] [--port PORT].
+
+Environment: GROUPCAM_DEVICE names the device ("cpu"), GROUPCAM_MAX_PARAMETERS the largest backbone
+that visitors may load ("100M"; not set: any), GROUPCAM_BACKBONE_BYTES the memory for loaded ones.
+"""
 
 import argparse
 import os
+from typing import Any
 
 # No look-ups of Gradio's own; set before the import, which reads it.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from groupcam.ui import build_demo, launch_options
 
-DEVICE = os.environ.get("GROUPCAM_DEVICE", "cpu")
+UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def amount_from(variable: str) -> int | None:
+    """Return the whole number in an environment variable, "100M" or "100000000"; None: not set."""
+    text = os.environ.get(variable, "").strip().upper()
+    digits = text.rstrip("KMG")
+    if not text:
+        return None
+    if not digits.isdecimal() or len(text) - len(digits) > 1:
+        raise SystemExit(f"{variable} must be a whole number such as 100M; got '{text}'.")
+    return int(digits) * UNITS.get(text[len(digits) :], 1)
+
+
+def settings_from_environment() -> dict[str, Any]:
+    """Return the arguments of `build_demo` that the environment sets."""
+    settings = {
+        "device": os.environ.get("GROUPCAM_DEVICE"),
+        "max_parameters": amount_from("GROUPCAM_MAX_PARAMETERS"),
+        "backbone_bytes": amount_from("GROUPCAM_BACKBONE_BYTES"),
+    }
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -19,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-demo = build_demo(DEVICE)
+demo = build_demo(**settings_from_environment())
 
 if __name__ == "__main__":
     arguments = parse_arguments()

@@ -37,6 +37,16 @@ def list_backbones(pattern: str = "*") -> list[BackboneEntry]:
     return sorted(entries, key=lambda entry: (not entry.ready_offline, entry.name))
 
 
+def weight_tags(name: str) -> tuple[str, ...]:
+    """Return the tags of a backbone's pretrained classifiers, the default first.
+
+    Raises:
+        GroupCamError: there is no such backbone.
+    """
+    library, architecture = resolve_name(name)
+    return LIBRARIES[library].tags()[architecture]
+
+
 def resolve_name(name: str) -> tuple[str, str]:
     """Return (library, architecture) for a backbone's name.
 

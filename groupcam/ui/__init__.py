@@ -1,18 +1,33 @@
 """The page: the only part of groupcam that needs Gradio."""
 
+import threading
 from typing import Any
 
 import gradio as gr
 
+from groupcam.models import DEFAULT_BACKBONE
+from groupcam.models.pool import BackboneKey
 from groupcam.ui.components import ASSETS
 from groupcam.ui.page import Page
+from groupcam.ui.workbench import BACKBONE_BYTES, Workbench
 
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 
 
-def build_demo(device: str = "cpu") -> gr.Blocks:
-    """Return the page; its networks run on `device`. Launch it with `launch_options()`."""
-    return Page(device).build()
+def build_demo(
+    device: str = "cpu",
+    *,
+    max_parameters: int | None = None,
+    backbone_bytes: int = BACKBONE_BYTES,
+) -> gr.Blocks:
+    """Return the page; launch it with `launch_options()`. The arguments are those of `Workbench`.
+
+    The default backbone is loaded meanwhile, in a thread.
+    """
+    workbench = Workbench(device, max_parameters=max_parameters, backbone_bytes=backbone_bytes)
+    key = BackboneKey(DEFAULT_BACKBONE)
+    threading.Thread(target=workbench.load, args=[key], name="first backbone", daemon=True).start()
+    return Page(workbench).build()
 
 
 def launch_options() -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.models import DEFAULT_BACKBONE, resolve_target_layer, target_layers
+from groupcam.models.pool import BackboneKey
 from groupcam.render.heatmap import DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui import views
@@ -79,7 +80,7 @@ class Endpoints:
 
     def layers(self, backbone: Any) -> list[Answer]:
         """Return the layers of a backbone that can be explained, with shapes and the default."""
-        loaded = self._workbench.load(_text("backbone", backbone))
+        loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
         return [dataclasses.asdict(layer) for layer in target_layers(loaded)]
 
     def explain(self, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
@@ -130,12 +131,14 @@ class Endpoints:
         layer = _text("target_layer", options.pop("target_layer", ""))
         class_name = _text("class_name", options.pop("class_name", ""))
         view, config = checked_settings(view, options)
-        loaded = self._workbench.load(_text("backbone", backbone))
+        loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
         layer = resolve_target_layer(loaded, layer or None).name
         if class_name:
             class_name = loaded.class_names[loaded.class_index_of(class_name)]
         picture_id, _ = self._workbench.add_picture(path)
-        choice = Choice(picture_id, loaded.name, layer, class_name or None, config, view)
+        choice = Choice(
+            picture_id, BackboneKey(loaded.name), layer, class_name or None, config, view
+        )
         events: Any = self._workbench.run_steps(choice)
         event: Event
         for event in events:

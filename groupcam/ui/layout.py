@@ -3,6 +3,7 @@
 import gradio as gr
 
 from groupcam.models import DEFAULT_BACKBONE, list_backbones
+from groupcam.models.families import check_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.ui import components, views
 from groupcam.ui.components import EXAMPLES
@@ -10,6 +11,7 @@ from groupcam.ui.components import EXAMPLES
 TOP_CLASSES = 5
 WELCOME = "Ready. Choose a picture to see where the network looks."
 TOP_PREDICTION = ("Top prediction", "")
+DEFAULT_WEIGHTS, RANDOM_WEIGHTS = "default", "random"
 NO_CURVES: dict[str, list[float]] = {"x": [], "insertion": [], "deletion": []}
 
 
@@ -19,7 +21,7 @@ class Layout:
     def __init__(self) -> None:
         self.picture_id = gr.State(None)
         self.picture_path = gr.State(None)
-        self.shown_backbone = gr.State("")
+        self.shown_backbone = gr.State(None)  # the BackboneKey that the lists belong to
         self.choice = gr.State(None)
         # In the browser, not a State: a queued run must see the token of its own choice, and a
         # State is read only when the run starts.
@@ -63,8 +65,15 @@ class Layout:
             _backbone_choices(),
             value=DEFAULT_BACKBONE,
             label="Backbone",
-            info="Type to search. ✓ is ready without a download.",
+            info="Type to search. ✓ is ready without a download, ✗ cannot be explained.",
             elem_id="gc-backbone",
+        )
+        self.weights = gr.Dropdown(
+            [("default", DEFAULT_WEIGHTS)],
+            value=DEFAULT_WEIGHTS,
+            label="Weights",
+            info="Others than the default are downloaded; random ones know nothing.",
+            interactive=True,
         )
         self.layers = components.from_assets("layers", {}, elem_id="gc-layers")
         self.layer = gr.Textbox("", visible=False)  # the chosen one's name; "": the default
@@ -138,5 +147,8 @@ def _backbone_choices() -> list[tuple[str, str]]:
     for entry in list_backbones():
         mark = "✓ " if entry.ready_offline else ""
         note = "" if entry.pretrained else " (no pretrained weights)"
+        check = check_of(entry.name)
+        if check is not None and check.verdict != "ok":
+            mark, note = "✗ ", f" ({check.reason})"
         choices.append((f"{mark}{entry.name}{note}", entry.name))
     return choices

@@ -5,7 +5,8 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError
-from groupcam.models import DEFAULT_BACKBONE, target_layers
+from groupcam.models import DEFAULT_BACKBONE
+from groupcam.models.pool import BackboneKey
 from groupcam.saliency import PRESETS
 from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
@@ -13,7 +14,7 @@ from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
 from groupcam.ui.result_views import ResultViews
-from groupcam.ui.run_events import RunEvents, Updates, class_list
+from groupcam.ui.run_events import RunEvents, Updates
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
@@ -27,8 +28,8 @@ CLICK_DOWNLOAD = "() => document.querySelector('#gc-file').click()"
 class Page:
     """One page with its workbench; `build` lays it out and wires it."""
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.workbench = Workbench(device)
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
         self.latest = LatestWins()
         self.views = ResultViews(self.workbench)
 
@@ -47,7 +48,10 @@ class Page:
     # --- wiring --------------------------------------------------------------------------------
 
     def _wire(self, demo: gr.Blocks) -> None:
-        controls = [self.ui.backbone, self.ui.layer, self.ui.class_name, *self.ui.settings.all]
+        controls = [
+            *(self.ui.backbone, self.ui.weights, self.ui.layer, self.ui.class_name),
+            *self.ui.settings.all,
+        ]
         inputs = [
             self.ui.token,
             self.ui.picture_id,
@@ -56,15 +60,8 @@ class Page:
             self.ui.fraction,
         ]
         outputs = [
-            *(
-                self.ui.status,
-                self.ui.viewer,
-                self.ui.top,
-                self.ui.layers,
-                self.ui.layer,
-                self.ui.class_name,
-                self.ui.masks,
-            ),
+            *(self.ui.status, self.ui.viewer, self.ui.top, self.ui.masks),
+            *(self.ui.weights, self.ui.layers, self.ui.layer, self.ui.class_name),
             *(
                 self.ui.detail,
                 self.ui.curves,
@@ -112,7 +109,7 @@ class Page:
         demo.load(
             self.open_page,
             None,
-            [self.ui.layers, self.ui.class_name, self.ui.shown_backbone],
+            [self.ui.weights, self.ui.layers, self.ui.class_name, self.ui.shown_backbone],
             **private,
         )
         demo.unload(self.leave)
@@ -131,7 +128,7 @@ class Page:
                 **private,
             )
         )
-        user_changes = [self.ui.backbone.input, self.ui.class_name.input]
+        user_changes = [self.ui.backbone.input, self.ui.weights.input, self.ui.class_name.input]
         for control in self.ui.settings.all:
             user_changes.append(control.input)
             if isinstance(control, gr.Slider):
@@ -216,10 +213,10 @@ class Page:
 
     # --- events: the picture and the choice ------------------------------------------------------
 
-    def open_page(self) -> tuple[dict[str, Any], Any, str]:
-        """Fill the lists of layers and classes for the default backbone."""
-        backbone = self.workbench.load(DEFAULT_BACKBONE)
-        return views.layers(target_layers(backbone)), class_list(backbone, ""), backbone.name
+    def open_page(self) -> Updates:
+        """Fill the lists for the default backbone."""
+        key = BackboneKey(DEFAULT_BACKBONE)
+        return self.runs.lists_of(key, self.workbench.load(key), "")
 
     def take_picture(
         self,
@@ -240,8 +237,9 @@ class Page:
             return {self.ui.picture_path: upload["path"]}
         for note in picture.notes:
             gr.Info(note)
-        backbone, layer, _, *settings = controls  # another picture starts at its top class
-        choice = (new_id, backbone, layer, "", *settings)
+        backbone, weights, layer, _, *settings = controls
+        # Another picture starts at its top class.
+        choice = (new_id, backbone, weights, layer, "", *settings)
         return {
             self.ui.token: self.latest.choose(str(request.session_hash), choice),
             self.ui.picture_id: new_id,

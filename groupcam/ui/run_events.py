@@ -10,11 +10,19 @@ import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
+from groupcam.models.catalogue import weight_tags
+from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig
 from groupcam.steps import relay
 from groupcam.ui import views
 from groupcam.ui.latest import LatestWins
-from groupcam.ui.layout import TOP_CLASSES, TOP_PREDICTION, Layout
+from groupcam.ui.layout import (
+    DEFAULT_WEIGHTS,
+    RANDOM_WEIGHTS,
+    TOP_CLASSES,
+    TOP_PREDICTION,
+    Layout,
+)
 from groupcam.ui.runs import (
     Choice,
     Drawing,
@@ -55,6 +63,17 @@ class RunEvents:
         time.sleep(SETTLE_S)
         return token
 
+    def lists_of(
+        self, key: BackboneKey, backbone: Backbone, class_name: str, layer: str | None = None
+    ) -> Updates:
+        """Return the lists of what a backbone offers, with what is chosen of each."""
+        return {
+            self.ui.shown_backbone: key,
+            self.ui.weights: weights_list(key),
+            self.ui.layers: views.layers(target_layers(backbone), layer),
+            self.ui.class_name: class_list(backbone, class_name),
+        }
+
     def choose_layer(self, event: gr.EventData) -> str:
         """Take the layer that was picked in the tree; whether it exists, the run will say."""
         name = event._data.get("name") if isinstance(event._data, dict) else None
@@ -78,10 +97,11 @@ class RunEvents:
         request: gr.Request,
         token: int | None,
         picture_id: str | None,
-        shown_backbone: str,
+        shown_backbone: BackboneKey | None,
         color_map: str,
         percent: float,
         backbone_name: str,
+        weights: str,
         layer: str | None,
         class_name: str,
         *settings: Any,
@@ -93,9 +113,14 @@ class RunEvents:
             return
         try:
             view, config = self.ui.settings.parse(settings)
-            wish = Choice(
-                picture_id, backbone_name, layer or None, class_name or None, config, view
-            )
+            backbone = BackboneKey(backbone_name)
+            if shown_backbone is not None and shown_backbone.name == backbone_name:
+                backbone = BackboneKey(
+                    backbone_name, None if weights == RANDOM_WEIGHTS else weights
+                )
+            else:
+                layer = None  # weights and layers on the page are those of another backbone
+            wish = Choice(picture_id, backbone, layer or None, class_name or None, config, view)
             steps = self._steps(wish, shown_backbone, color_map, percent)
             for updates in steps:
                 if not self.latest.is_fresh(session, token):
@@ -117,24 +142,19 @@ class RunEvents:
         return {self.ui.status: views.status(message, "error")}
 
     def _steps(
-        self, wish: Choice, shown_backbone: str, color_map: str, percent: float
+        self, wish: Choice, shown_backbone: BackboneKey | None, color_map: str, percent: float
     ) -> Iterator[Updates]:
         """Load the backbone, bring the wish and the lists in line with it, and run."""
         backbone = yield from relay(
             self.workbench.load_steps(wish.backbone),
             lambda step: {self.ui.status: views.working_status(step)},
         )
-        layer, class_name = wish.target_layer, wish.class_name
-        if backbone.name != shown_backbone:  # the lists are still those of another one
-            layer = None
+        class_name = wish.class_name
+        if wish.backbone != shown_backbone:  # the lists are still those of another one
             class_name = class_name if class_name in backbone.class_names else None
-            yield {
-                self.ui.layers: views.layers(target_layers(backbone)),
-                self.ui.layer: "",
-                self.ui.class_name: class_list(backbone, class_name or ""),
-                self.ui.shown_backbone: backbone.name,
-            }
-        target = resolve_target_layer(backbone, layer)
+            lists = self.lists_of(wish.backbone, backbone, class_name or "", wish.target_layer)
+            yield {**lists, self.ui.layer: wish.target_layer or ""}
+        target = resolve_target_layer(backbone, wish.target_layer)
         config = _fitted(wish.config, target)
         slider: dict[str, Any] = {"maximum": target.shape[0]}
         if config != wish.config:
@@ -190,6 +210,20 @@ class RunEvents:
 def _fitted(config: GroupCamConfig, target: TargetLayer) -> GroupCamConfig:
     """Return the settings with at most as many groups as the layer has channels."""
     return replace(config, groups=min(config.groups, target.shape[0]))
+
+
+def weights_list(key: BackboneKey) -> Any:
+    """Return the list of a backbone's weights, those of the key chosen."""
+    tags = weight_tags(key.name)
+    default = f"default ({tags[0]})" if tags else "default (there are none)"
+    return gr.Dropdown(
+        choices=[
+            (default, DEFAULT_WEIGHTS),
+            *((tag, tag) for tag in tags[1:]),
+            ("random (an untrained network)", RANDOM_WEIGHTS),
+        ],
+        value=RANDOM_WEIGHTS if key.weights is None else key.weights,
+    )
 
 
 def class_list(backbone: Backbone, chosen: str) -> Any:

@@ -8,7 +8,8 @@ from torch import Tensor
 from groupcam.images import Picture
 from groupcam.metrics import Curves
 from groupcam.metrics.curves import PartialCurves, PerturbedPictures
-from groupcam.models import Backbone, TargetLayer, View
+from groupcam.models import Backbone, Preprocessing, TargetLayer, View
+from groupcam.models.pool import BackboneKey
 from groupcam.saliency import Explanation, GroupCamConfig
 from groupcam.saliency.capture import Capture
 
@@ -17,7 +18,7 @@ class Choice(NamedTuple):
     """Everything that a result depends on; hashable, so equal choices share a result."""
 
     picture_id: str
-    backbone: str
+    backbone: BackboneKey
     target_layer: str | None  # None: the backbone's default
     class_name: str | None  # None: the top class
     config: GroupCamConfig
@@ -30,7 +31,7 @@ class Run:
 
     choice: Choice
     picture: Picture
-    backbone: Backbone
+    preprocessing: Preprocessing  # not the backbone: a kept result must not keep a network
     capture: Capture
     explanation: Explanation
     perturbed: PerturbedPictures
@@ -40,7 +41,7 @@ class Run:
     def box(self) -> tuple[int, int, int, int]:
         """Return (top, left, bottom, right): the part of the picture that the network saw."""
         height, width = self.picture.rgb.shape[:2]
-        return self.backbone.preprocessing.box((height, width), self.choice.view)
+        return self.preprocessing.box((height, width), self.choice.view)
 
     @property
     def size_bytes(self) -> int:

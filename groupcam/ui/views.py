@@ -80,9 +80,12 @@ def working_status(event: Working) -> str:
 def finished_text(run: Run) -> str:
     """Return the sentence that stands when everything is done."""
     explanation = run.explanation
-    return (
+    text = (
         f"Done: map in {explanation.elapsed_s:.2f} s, {explanation.forward_passes} forward passes."
     )
+    if run.choice.backbone.weights is None:
+        text += " With random weights the network knows nothing: this is no explanation."
+    return text
 
 
 # --- map ---------------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ def caption(run: Run) -> str:
     explanation = run.explanation
     return (
         f"{explanation.class_label} {explanation.probability:.1%} · "
-        f"{run.choice.backbone} · {explanation.target_layer} · "
+        f"{run.choice.backbone.text} · {explanation.target_layer} · "
         f"{explanation.config.groups} groups · blur {explanation.config.blur_sigma_px:g} px"
     )
 
@@ -243,7 +246,7 @@ def mask_detail(run: Run, group: int, color_map: str) -> str:
     """Return one group in full: its mask, what the network saw through it, its channels."""
     explanation = run.explanation
     mask = explanation.group_masks[group]
-    preprocessing = run.backbone.preprocessing
+    preprocessing = run.preprocessing
     config = explanation.config
     inputs = run.capture.inputs.cpu()
     blurred = gaussian_blur(inputs, config.blur_sigma_px, config.blur_kernel_px)
@@ -360,7 +363,7 @@ def perturbed(run: Run, percent: float) -> str:
         place = int((run.curves.fractions - fraction).abs().argmin())
         pixels = int(changed_pixels(size, run.curves.protocol)[place])
     count = torch.tensor([pixels], device=run.perturbed.rank.device)
-    to_rgb = run.backbone.preprocessing.to_rgb
+    to_rgb = run.preprocessing.to_rgb
     shown = to_rgb(run.perturbed.inserted(count).cpu())[0]
     removed = to_rgb(run.perturbed.deleted(count).cpu())[0]
     texts = [f"Insertion: {pixels / size:.0%} shown", f"Deletion: {pixels / size:.0%} removed"]

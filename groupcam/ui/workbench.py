@@ -6,7 +6,6 @@ No Gradio in here: a run is a generator of events, and the page decides how they
 import hashlib
 import queue
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from groupcam.errors import GroupCamError
+from groupcam.errors import GroupCamError, did_you_mean
 from groupcam.images import Picture, open_picture
 from groupcam.metrics import CurveProtocol, curve_steps
 from groupcam.metrics.curves import perturbed_pictures
@@ -23,10 +22,13 @@ from groupcam.models import (
     Backbone,
     default_target_layer,
     load_backbone,
-    resolve_name,
     resolve_target_layer,
     target_layers,
 )
+from groupcam.models.catalogue import weight_tags
+from groupcam.models.families import parameters_of
+from groupcam.models.hub import Progress
+from groupcam.models.pool import BackboneKey, BackbonePool
 from groupcam.saliency import engine, explain_steps
 from groupcam.saliency.capture import Capture, capture_layer
 from groupcam.saliency.survey import mean_activations
@@ -47,7 +49,7 @@ from groupcam.ui.runs import (
 
 CURVE_STEPS = 112  # the authors' number at 224 x 224; larger inputs take larger steps
 
-BACKBONES_KEPT = 3
+BACKBONE_BYTES = 1000 * 2**20
 PICTURE_BYTES = 600 * 2**20
 CAPTURE_BYTES = 300 * 2**20
 RUN_BYTES = 400 * 2**20
@@ -59,14 +61,28 @@ Result = TypeVar("Result")
 class Workbench:
     """Pictures, backbones and results in bounded caches, shared by all visitors."""
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        device: str = "cpu",
+        *,
+        max_parameters: int | None = None,
+        backbone_bytes: int = BACKBONE_BYTES,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            device: where networks run.
+            max_parameters: a larger backbone is refused; None: none is.
+            backbone_bytes: memory for loaded backbones; one prepared for speed on a CPU takes as
+                much again.
+        """
         self._device = device
+        self._max_parameters = max_parameters
+        self._pool = BackbonePool(self._load, backbone_bytes)
         self._pictures: ByteBoundedCache[Picture] = ByteBoundedCache(PICTURE_BYTES)
         self._captures: ByteBoundedCache[Capture] = ByteBoundedCache(CAPTURE_BYTES)
         self._runs: ByteBoundedCache[Run] = ByteBoundedCache(RUN_BYTES)
         self._surveys: ByteBoundedCache[dict[str, Tensor]] = ByteBoundedCache(SURVEY_BYTES)
-        self._backbones: OrderedDict[str, Backbone] = OrderedDict()
-        self._loading = threading.Lock()
 
     def add_picture(self, path: str | Path) -> tuple[str, Picture]:
         """Return a picture's id and the picture; the same pixels always get the same id.
@@ -85,40 +101,49 @@ class Workbench:
         """Return a finished or unfinished run of this choice if it is still kept."""
         return None if choice is None else self._runs.get(choice)
 
-    def backbone(self, name: str) -> Backbone | None:
-        """Return a loaded backbone, which counts as used now, or None."""
-        with self._loading:
-            if name in self._backbones:
-                self._backbones.move_to_end(name)
-            return self._backbones.get(name)
-
-    def load(self, name: str, progress: Callable[[str, int, int], None] | None = None) -> Backbone:
-        """Return a backbone with its default weights, loading it unless it is kept.
+    def load(self, key: BackboneKey, progress: Progress | None = None) -> Backbone:
+        """Return a backbone, loading it unless it is kept.
 
         Raises:
-            GroupCamError: the name is not known, or the network cannot be used.
+            GroupCamError: the name or the weights are not known, the network is above the limit
+                of this server, or it cannot be used.
             WeightsUnavailableError: its weights cannot be had here.
         """
-        kept = self.backbone(name)
+        return self._pool.load(key, progress)
+
+    def load_steps(self, key: BackboneKey) -> Generator[Working, None, Backbone]:
+        """Load a backbone in a thread and report on it; stopping early lets it finish there."""
+        kept = self._pool.get(key)
         if kept is not None:
             return kept
-        resolve_name(name)
-        backbone = load_backbone(name, device=self._device, progress=progress)
+        yield Working("load", f"Loading {key.text}")
+        return (yield from _followed(lambda progress: self.load(key, progress)))
+
+    def _load(self, key: BackboneKey, progress: Progress | None) -> Backbone:
+        """Load a backbone for the pool. What visitors send is checked here: no file is opened."""
+        tags = weight_tags(key.name)
+        if key.weights not in (None, "default", *tags):
+            raise GroupCamError(
+                f"weights must be 'default', random or a tag of {key.name}; got "
+                f"'{key.weights}'.{did_you_mean(key.weights, tags)}"
+            )
+        parameters = parameters_of(key.name)
+        if self._max_parameters is not None and (parameters or 0) > self._max_parameters:
+            raise GroupCamError(
+                f"A backbone must have at most {self._max_parameters / 1e6:.0f} million parameters "
+                f"on this server; {key.name} has {(parameters or 0) / 1e6:.0f} million. Choose a "
+                "smaller one, or run groupcam on your own machine."
+            )
+        backbone = load_backbone(
+            key.name,
+            weights=key.weights,
+            device=self._device,
+            progress=progress,
+            **({} if key.input_size is None else {"input_size": key.input_size}),
+        )
         default_target_layer(backbone)  # probes the layers, so that the first picture need not
         engine.prepare_in_background(backbone)
-        with self._loading:
-            self._backbones[name] = backbone
-            while len(self._backbones) > BACKBONES_KEPT:
-                self._backbones.popitem(last=False)
         return backbone
-
-    def load_steps(self, name: str) -> Generator[Working, None, Backbone]:
-        """Load a backbone in a thread and report on it; stopping early lets it finish there."""
-        kept = self.backbone(name)
-        if kept is not None:
-            return kept
-        yield Working("load", f"Loading {name}")
-        return (yield from _followed(lambda progress: self.load(name, progress)))
 
     def run_steps(self, choice: Choice) -> Iterator[Event]:
         """Explain a picture and draw its curves, as events; closing stops the work.
@@ -144,10 +169,10 @@ class Workbench:
         else:
             yield Predicted(backbone, run.capture.target_layer, run.capture.logits[0])
         yield Explained(run, from_cache)
-        yield Surveyed(backbone, self._survey(run))
+        yield Surveyed(backbone, self._survey(run, backbone))
 
         if run.curves is None:
-            run = yield from self._draw_curves(run)
+            run = yield from self._draw_curves(run, backbone)
             self._runs.put(choice, run, run.size_bytes)
         yield Finished(run)
 
@@ -182,7 +207,7 @@ class Workbench:
         return Run(
             choice=choice,
             picture=picture,
-            backbone=backbone,
+            preprocessing=backbone.preprocessing,
             capture=capture,
             explanation=explanation,
             perturbed=perturbed_pictures(
@@ -190,21 +215,20 @@ class Workbench:
             ),
         )
 
-    def _survey(self, run: Run) -> dict[str, Tensor]:
+    def _survey(self, run: Run, backbone: Backbone) -> dict[str, Tensor]:
         """Return every listed layer's mean activation for the run's picture."""
         key = (run.choice.picture_id, run.choice.view, run.choice.backbone)
         means = self._surveys.get(key)
         if means is None:
-            layers = target_layers(run.backbone)
-            means = mean_activations(run.backbone, run.capture.inputs, layers)
+            means = mean_activations(backbone, run.capture.inputs, target_layers(backbone))
             self._surveys.put(key, means, sum(mean.nbytes for mean in means.values()))
         return means
 
-    def _draw_curves(self, run: Run) -> Generator[Event, None, Run]:
+    def _draw_curves(self, run: Run, backbone: Backbone) -> Generator[Event, None, Run]:
         """Return the run with its curves."""
         inputs = run.capture.inputs
         steps = curve_steps(
-            run.backbone,
+            backbone,
             inputs,
             run.explanation.saliency_map[None].to(inputs.device),
             run.capture.class_index,
@@ -215,7 +239,7 @@ class Workbench:
 
 
 def _followed(
-    work: Callable[[Callable[[str, int, int], None]], Result],
+    work: Callable[[Progress], Result],
 ) -> Generator[Working, None, Result]:
     """Run `work` in a thread, yield its progress, return its result or raise its error."""
     reports: queue.Queue[Working | None] = queue.Queue()

@@ -14,8 +14,10 @@ from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from playwright.sync_api import Page as BrowserPage
 
 from groupcam.models import DEFAULT_BACKBONE
+from groupcam.models.pool import BackboneKey
 from groupcam.ui import launch_options
 from groupcam.ui.page import Page
+from groupcam.ui.workbench import Workbench
 from tests.browser.driver import Driver
 
 PATIENCE_MS = 60_000  # for one wait: the machine may be slow and busy
@@ -80,8 +82,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub)
         cache = str(tmp_path_factory.mktemp("hub"))
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", cache)
-        server = Page()
-        server.workbench.load(DEFAULT_BACKBONE)
+        server = Page(Workbench())
+        server.workbench.load(BackboneKey(DEFAULT_BACKBONE))
         demo = server.build()
         _, url, _ = demo.queue(max_size=64).launch(
             prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
@@ -137,7 +139,7 @@ def driver(open_page: OpenPage) -> Driver:
 def forwards(app: App) -> Iterator[list[int]]:
     """The number of pictures in each forward pass of the default backbone so far."""
     batches: list[int] = []
-    hook = app.server.workbench.load(DEFAULT_BACKBONE).network.register_forward_hook(
+    hook = app.server.workbench.load(BackboneKey(DEFAULT_BACKBONE)).network.register_forward_hook(
         lambda _module, inputs, _output: batches.append(len(inputs[0]))
     )
     yield batches

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 from groupcam.models import Backbone
+from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig, engine
+from groupcam.ui import run_events
 from groupcam.ui import workbench as workbench_module
 from groupcam.ui.runs import Choice, Finished, Run
 from groupcam.ui.workbench import Workbench
@@ -36,7 +38,8 @@ def picture_path(tmp_path: Path) -> Path:
 @pytest.fixture
 def workbench(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     """A workbench on which every backbone's name gives `tiny_cnn`."""
-    monkeypatch.setattr(workbench_module, "resolve_name", lambda name: ("test", name))
+    monkeypatch.setattr(workbench_module, "weight_tags", lambda name: ("first", "second"))
+    monkeypatch.setattr(run_events, "weight_tags", lambda name: ("first", "second"))
     monkeypatch.setattr(workbench_module, "load_backbone", lambda name, **_: tiny_cnn)
     # A thread that compiles would compete with the test.
     monkeypatch.setattr(engine, "prepare_in_background", lambda backbone: None)
@@ -46,7 +49,14 @@ def workbench(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Workbench:
 @pytest.fixture
 def choice(workbench: Workbench, picture_path: Path) -> Choice:
     picture_id, _ = workbench.add_picture(picture_path)
-    return Choice(picture_id, "test/network", "features.3", None, GroupCamConfig(groups=4), "crop")
+    return Choice(
+        picture_id,
+        BackboneKey("test/network"),
+        "features.3",
+        None,
+        GroupCamConfig(groups=4),
+        "crop",
+    )
 
 
 @pytest.fixture

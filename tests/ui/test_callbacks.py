@@ -12,13 +12,15 @@ import pytest
 from PIL import Image
 
 from groupcam.models import Backbone
+from groupcam.models.pool import BackboneKey
 from groupcam.saliency import PRESETS
 from groupcam.ui.components import EXAMPLES
 from groupcam.ui.page import Page
 from groupcam.ui.workbench import Workbench
 
+SHOWN = BackboneKey("test/network")
 VISITOR: Any = SimpleNamespace(session_hash="visitor")
-CONTROLS = ("test/network", None, "")  # backbone, layer, class; settings do not matter there
+CONTROLS = ("test/network", "default", "", "")  # backbone, weights, layer, class
 Play = Callable[..., dict[Any, Any]]
 
 
@@ -29,7 +31,7 @@ def page(workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     The fixture `workbench` has put the tiny network in its place.
     """
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    page = Page()
+    page = Page(workbench)
     demo = page.build()
     yield page
     demo.close()
@@ -46,12 +48,11 @@ def play(page: Page) -> Play:
         named = {"view": page.ui.settings.view, "is_denoised": page.ui.settings.is_denoised}
         named.update(page.ui.settings.by_field)
         raw = [values.get(name, control.value) for name, control in named.items()]
-        choice = ["test/network", settings.get("layer"), settings.get("class_name", "")]
+        layer, class_name = settings.get("layer", ""), settings.get("class_name", "")
+        choice = ["test/network", settings.get("weights", "default"), layer, class_name]
         token = page.runs.settle(VISITOR, picture_id, *choice, *raw)
         shown = dict(taken)
-        steps = page.runs.run(
-            VISITOR, token, picture_id, "test/network", "inferno", 20, *choice, *raw
-        )
+        steps = page.runs.run(VISITOR, token, picture_id, SHOWN, "inferno", 20, *choice, *raw)
         for updates in steps:
             if updates != gr.skip():
                 shown.update(updates)
@@ -97,7 +98,7 @@ def test_there_are_examples() -> None:
 def test_without_a_picture_nothing_is_run(page: Page) -> None:
     token = page.runs.settle(VISITOR, None, "test/network")
 
-    steps = list(page.runs.run(VISITOR, None, None, "", "inferno", 20, "test/network", None, ""))
+    steps = list(page.runs.run(VISITOR, None, None, None, "inferno", 20, *CONTROLS))
 
     assert token == gr.skip()
     assert steps == [gr.skip()]
@@ -137,14 +138,14 @@ def test_a_run_ends_when_a_newer_choice_is_made(page: Page, picture_path: Path) 
     ]
     values = [control.value for control in page.ui.settings.all]
     values[page.ui.settings.all.index(page.ui.settings.groups)] = 4
-    choice: list[Any] = ["test/network", None, ""]
+    choice: list[Any] = list(CONTROLS)
     token = page.runs.settle(VISITOR, picture_id, *choice, *values)
-    steps = page.runs.run(VISITOR, token, picture_id, "", "inferno", 20, *choice, *values)
+    steps = page.runs.run(VISITOR, token, picture_id, None, "inferno", 20, *choice, *values)
     for updates in steps:
         if isinstance(updates, dict) and page.ui.viewer in updates:
             break
 
-    page.runs.settle(VISITOR, picture_id, "test/network", "features.0", "", *values)
+    page.runs.settle(VISITOR, picture_id, *CONTROLS[:2], "features.0", "", *values)
 
     assert list(steps) == [gr.skip()]
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from groupcam.images import Picture
 from groupcam.models import Backbone, default_target_layer, target_layers
+from groupcam.models.pool import BackboneKey
 from groupcam.render.heatmap import COLOR_MAPS
 from groupcam.ui import views
 from groupcam.ui.runs import Choice, Drawing, Run, Working
@@ -33,7 +34,7 @@ def hostile_run(run: Run) -> Run:
     """A run whose class, layer and backbone have names that try to be HTML."""
     return dataclasses.replace(
         run,
-        choice=run.choice._replace(backbone=HOSTILE),
+        choice=run.choice._replace(backbone=BackboneKey(HOSTILE)),
         explanation=dataclasses.replace(run.explanation, class_label=HOSTILE, target_layer=HOSTILE),
     )
 

@@ -11,6 +11,7 @@ from PIL import Image
 import groupcam
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.models import Backbone
+from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui import workbench as workbench_module
 from groupcam.ui.runs import (
@@ -26,6 +27,7 @@ from groupcam.ui.runs import (
 )
 from groupcam.ui.workbench import Workbench
 
+KEY = BackboneKey("test/network")
 Finish = Callable[[Choice], Run]
 
 
@@ -266,13 +268,13 @@ def test_no_choice_has_no_run(workbench: Workbench, choice: Choice) -> None:
 def test_loading_reports_and_hands_back_the_backbone(
     workbench: Workbench, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(name: str, *, device: str, progress: Callable[[str, int, int], None]) -> Backbone:
+    def load(name: str, *, progress: Callable[[str, int, int], None], **_: object) -> Backbone:
         progress("Downloading weights", 1, 2)
         progress("Downloading weights", 2, 2)
         return tiny_cnn
 
     monkeypatch.setattr(workbench_module, "load_backbone", load)
-    steps = workbench.load_steps("test/network")
+    steps = workbench.load_steps(KEY)
     seen = []
     while True:
         try:
@@ -289,30 +291,29 @@ def test_loading_reports_and_hands_back_the_backbone(
     assert loaded is tiny_cnn
 
 
-def test_a_backbone_that_is_kept_is_not_loaded_again(
+def test_weights_that_are_no_tag_are_refused_and_no_file_is_opened(
+    workbench: Workbench, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({}, path)
+
+    with pytest.raises(GroupCamError, match="weights must be 'default', random or a tag"):
+        workbench.load(BackboneKey("test/network", str(path)))
+
+
+def test_a_backbone_above_the_limit_is_refused_before_it_is_built(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = workbench.load("test/network")
     monkeypatch.delattr(workbench_module, "load_backbone")
+    monkeypatch.setattr(workbench_module, "parameters_of", lambda name: 25_000_000)
+    limited = Workbench(max_parameters=20_000_000)
 
-    assert workbench.load("test/network") is kept
-
-
-def test_the_backbone_not_used_for_longest_is_let_go(
-    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(workbench_module.BACKBONES_KEPT):
-        workbench.load(f"test/{number}")
-    workbench.backbone("test/0")
-
-    workbench.load("test/one more")
-
-    assert workbench.backbone("test/0") is not None
-    assert workbench.backbone("test/1") is None
+    with pytest.raises(GroupCamError, match=r"at most 20 million .* has 25 million"):
+        limited.load(KEY)
 
 
-def test_a_load_that_fails_raises_its_own_error(
-    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+def test_a_load_that_fails_raises_its_own_error_and_may_be_tried_again(
+    workbench: Workbench, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str, **_: object) -> Backbone:
         raise WeightsUnavailableError("No hub today.")
@@ -320,8 +321,9 @@ def test_a_load_that_fails_raises_its_own_error(
     monkeypatch.setattr(workbench_module, "load_backbone", fail)
 
     with pytest.raises(WeightsUnavailableError, match="No hub today"):
-        list(workbench.load_steps("test/network"))
-    assert workbench.backbone("test/network") is None
+        list(workbench.load_steps(KEY))
+    monkeypatch.setattr(workbench_module, "load_backbone", lambda name, **_: tiny_cnn)
+    assert workbench.load(KEY) is tiny_cnn
 
 
 def test_a_run_knows_its_size(choice: Choice, finish: Finish) -> None:
