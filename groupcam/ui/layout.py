@@ -21,7 +21,8 @@ class Layout:
     def __init__(self) -> None:
         self.picture_id = gr.State(None)
         self.picture_path = gr.State(None)
-        self.shown_backbone = gr.State(None)  # the BackboneKey that the lists belong to
+        self.shown_backbone = gr.State(None)  # the BackboneKey that layers and classes belong to
+        self.weights_of = gr.State("")  # the name of the backbone that the list of weights is for
         self.choice = gr.State(None)
         # In the browser, not a State: a queued run must see the token of its own choice, and a
         # State is read only when the run starts.

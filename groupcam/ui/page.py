@@ -56,12 +56,14 @@ class Page:
             self.ui.token,
             self.ui.picture_id,
             self.ui.shown_backbone,
+            self.ui.weights_of,
             self.ui.color_map,
             self.ui.fraction,
         ]
         outputs = [
             *(self.ui.status, self.ui.viewer, self.ui.top, self.ui.masks),
-            *(self.ui.weights, self.ui.layers, self.ui.layer, self.ui.class_name),
+            *(self.ui.weights, self.ui.weights_of),
+            *(self.ui.layers, self.ui.layer, self.ui.class_name),
             *(
                 self.ui.detail,
                 self.ui.curves,
@@ -109,7 +111,10 @@ class Page:
         demo.load(
             self.open_page,
             None,
-            [self.ui.weights, self.ui.layers, self.ui.class_name, self.ui.shown_backbone],
+            [
+                *(self.ui.weights, self.ui.weights_of),
+                *(self.ui.layers, self.ui.class_name, self.ui.shown_backbone),
+            ],
             **private,
         )
         demo.unload(self.leave)
@@ -216,7 +221,8 @@ class Page:
     def open_page(self) -> Updates:
         """Fill the lists for the default backbone."""
         key = BackboneKey(DEFAULT_BACKBONE)
-        return self.runs.lists_of(key, self.workbench.load(key), "")
+        lists = self.runs.lists_of(key, self.workbench.load(key), "")
+        return {**self.runs.weights_of(key), **lists}
 
     def take_picture(
         self,

@@ -63,13 +63,16 @@ class RunEvents:
         time.sleep(SETTLE_S)
         return token
 
+    def weights_of(self, key: BackboneKey) -> Updates:
+        """Return the list of a backbone's weights, with those of the key chosen."""
+        return {self.ui.weights_of: key.name, self.ui.weights: weights_list(key)}
+
     def lists_of(
         self, key: BackboneKey, backbone: Backbone, class_name: str, layer: str | None = None
     ) -> Updates:
-        """Return the lists of what a backbone offers, with what is chosen of each."""
+        """Return the lists of a backbone's layers and classes, with what is chosen of each."""
         return {
             self.ui.shown_backbone: key,
-            self.ui.weights: weights_list(key),
             self.ui.layers: views.layers(target_layers(backbone), layer),
             self.ui.class_name: class_list(backbone, class_name),
         }
@@ -98,6 +101,7 @@ class RunEvents:
         token: int | None,
         picture_id: str | None,
         shown_backbone: BackboneKey | None,
+        weights_of: str,
         color_map: str,
         percent: float,
         backbone_name: str,
@@ -114,12 +118,13 @@ class RunEvents:
         try:
             view, config = self.ui.settings.parse(settings)
             backbone = BackboneKey(backbone_name)
-            if shown_backbone is not None and shown_backbone.name == backbone_name:
-                backbone = BackboneKey(
-                    backbone_name, None if weights == RANDOM_WEIGHTS else weights
-                )
+            if weights_of == backbone_name:  # else the page still shows those of another one
+                weights_or_none = None if weights == RANDOM_WEIGHTS else weights
+                backbone = BackboneKey(backbone_name, weights_or_none)
             else:
-                layer = None  # weights and layers on the page are those of another backbone
+                yield self.weights_of(backbone)  # before it loads, which may fail
+            if shown_backbone is None or shown_backbone.name != backbone_name:
+                layer = None
             wish = Choice(picture_id, backbone, layer or None, class_name or None, config, view)
             steps = self._steps(wish, shown_backbone, color_map, percent)
             for updates in steps:

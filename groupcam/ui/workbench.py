@@ -125,7 +125,7 @@ class Workbench:
         if key.weights not in (None, "default", *tags):
             raise GroupCamError(
                 f"weights must be 'default', random or a tag of {key.name}; got "
-                f"'{key.weights}'.{did_you_mean(key.weights, tags)}"
+                f"'{key.weights}'.{did_you_mean(str(key.weights), tags)}"
             )
         parameters = parameters_of(key.name)
         if self._max_parameters is not None and (parameters or 0) > self._max_parameters:

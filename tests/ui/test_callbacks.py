@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from groupcam.errors import WeightsUnavailableError
 from groupcam.models import Backbone
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import PRESETS
@@ -52,7 +53,9 @@ def play(page: Page) -> Play:
         choice = ["test/network", settings.get("weights", "default"), layer, class_name]
         token = page.runs.settle(VISITOR, picture_id, *choice, *raw)
         shown = dict(taken)
-        steps = page.runs.run(VISITOR, token, picture_id, SHOWN, "inferno", 20, *choice, *raw)
+        steps = page.runs.run(
+            VISITOR, token, picture_id, SHOWN, SHOWN.name, "inferno", 20, *choice, *raw
+        )
         for updates in steps:
             if updates != gr.skip():
                 shown.update(updates)
@@ -98,7 +101,7 @@ def test_there_are_examples() -> None:
 def test_without_a_picture_nothing_is_run(page: Page) -> None:
     token = page.runs.settle(VISITOR, None, "test/network")
 
-    steps = list(page.runs.run(VISITOR, None, None, None, "inferno", 20, *CONTROLS))
+    steps = list(page.runs.run(VISITOR, None, None, None, "", "inferno", 20, *CONTROLS))
 
     assert token == gr.skip()
     assert steps == [gr.skip()]
@@ -140,7 +143,7 @@ def test_a_run_ends_when_a_newer_choice_is_made(page: Page, picture_path: Path) 
     values[page.ui.settings.all.index(page.ui.settings.groups)] = 4
     choice: list[Any] = list(CONTROLS)
     token = page.runs.settle(VISITOR, picture_id, *choice, *values)
-    steps = page.runs.run(VISITOR, token, picture_id, None, "inferno", 20, *choice, *values)
+    steps = page.runs.run(VISITOR, token, picture_id, None, "", "inferno", 20, *choice, *values)
     for updates in steps:
         if isinstance(updates, dict) and page.ui.viewer in updates:
             break
@@ -157,6 +160,39 @@ def test_a_run_leaves_the_group_count_to_the_visitor(
     slider = play(picture_path, layer="features.3", groups=4)[page.ui.settings.groups]
 
     assert gr.update(**slider.constructor_args) == gr.update(maximum=12)
+
+
+def test_random_weights_are_told_on_the_result(page: Page, play: Play, picture_path: Path) -> None:
+    shown = play(picture_path, weights="random")
+
+    assert "(random weights)" in shown[page.ui.viewer]["caption"]
+    assert "this is no explanation" in shown[page.ui.status]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:gradio")  # gr.Warning outside of a page
+def test_a_backbone_that_cannot_load_still_offers_its_weights(
+    page: Page, picture_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that others of its weights, or random ones, can be tried."""
+    taken = page.take_picture(VISITOR, {"path": str(picture_path)}, None, None, *CONTROLS)
+
+    def fail(key: BackboneKey, progress: object = None) -> Backbone:
+        raise WeightsUnavailableError("No hub today.")
+
+    monkeypatch.setattr(page.workbench._pool, "_load", fail)
+    values = [control.value for control in page.ui.settings.all]
+    choice = ("test/other", "default", "", "", *values)
+    token = page.runs.settle(VISITOR, taken[page.ui.picture_id], *choice)
+    shown: dict[Any, Any] = {}
+    for updates in page.runs.run(
+        VISITOR, token, taken[page.ui.picture_id], SHOWN, SHOWN.name, "inferno", 20, *choice
+    ):
+        shown.update(updates)
+
+    assert "No hub today." in shown[page.ui.status]
+    assert shown[page.ui.weights_of] == "test/other"
+    assert [value for _, value in shown[page.ui.weights].choices] == ["default", "second", "random"]
+    assert page.ui.shown_backbone not in shown
 
 
 def test_too_many_groups_are_brought_within_the_channels(

@@ -337,6 +337,7 @@ def test_each_layer_has_its_own_place_in_the_sprite(tiny_cnn: Backbone) -> None:
     assert sorted(tiles.values()) == list(range(len(found)))
     encoded = base64.b64decode(shown["sprite"].partition(",")[2])
     sheet = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert sheet is not None
     side = views.LAYER_PX
     brightest = np.unravel_index(int(sheet.argmax()), sheet.shape)
     row, column = divmod(tiles["features.3"], shown["columns"])
