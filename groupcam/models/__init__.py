@@ -8,6 +8,7 @@ from groupcam.models.catalogue import (
     resolve_name,
 )
 from groupcam.models.hub import Progress
+from groupcam.models.layout_check import check_layout
 from groupcam.models.layouts import Layout, MapLayout, from_nchw, to_nchw
 from groupcam.models.preprocessing import Preprocessing, View
 from groupcam.models.target_layers import (
@@ -29,6 +30,7 @@ __all__ = [
     "TargetLayer",
     "View",
     "WeightsInfo",
+    "check_layout",
     "default_target_layer",
     "from_nchw",
     "list_backbones",

@@ -29,6 +29,9 @@ CLEAR_AGREEMENT = 0.5  # wrong readings of the right tensor reach this at most
 STRONG_AGREEMENT = 0.8  # no need to try other readings
 EQUAL_AGREEMENT = 0.02  # the simpler of two readings that differ by less is taken
 MOST_EXTRA_TOKENS = 64
+CORNER_NAMES = ("top left", "top right", "bottom left", "bottom right")
+# Of the cells that follow a corner most, this part must lie in its quarter of the map.
+MOST_OF_CORNER = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,37 +81,44 @@ class _Grid:
 class LayoutReader:
     """Reads the layouts of one network's tensors; one reader sees them in execution order.
 
-    Tokens that form a grid do so throughout a network. So the first clear grid of T tokens is
-    kept: after it, tensors with T tokens hold that grid or, when it does not fit them, none.
+    Tokens that form a grid do so throughout a network. So the first grid of T tokens that is
+    beyond doubt is kept: after it, tensors with T tokens hold that grid or, when it does not fit
+    them, none. Until then a grid with the height and width of a map seen before is preferred.
     """
 
     def __init__(self, aspect_ratio: float) -> None:
         """Begin with the picture's width / height, which decides between equally good grids."""
         self._aspect_ratio = aspect_ratio
-        self._grids: dict[int, _Grid] = {}
+        self._grids: dict[int, _Grid] = {}  # by number of tokens
+        self._seen: set[tuple[int, int]] = set()  # heights and widths
 
     def read(self, differences: Tensor) -> MapLayout | None:
         """Return how a tensor holds a map, or None if it holds none.
 
         Args:
-            differences: what the top, bottom, left and right band add to the tensor, (4, ...).
+            differences: what the top, bottom, left and right band add to the tensor, for each
+                of M pictures, (M, 4, ...).
         """
         readings = []
-        if differences.ndim == 4:
-            readings += [_read_map(differences, "NCHW", 1), _read_map(differences, "NHWC", 3)]
-        elif differences.ndim == 3:
-            known = [axis for axis in (1, 2) if differences.shape[axis] in self._grids]
-            for axis in known or (1, 2):
+        if differences.ndim == 5:
+            readings += [_read_map(differences, "NCHW", 2), _read_map(differences, "NHWC", 4)]
+        elif differences.ndim == 4:
+            known = [axis for axis in (2, 3) if differences.shape[axis] in self._grids]
+            for axis in known or (2, 3):
                 readings.append(self._read_tokens(differences, axis))
-        best = max(readings, key=lambda reading: reading[0], default=(0.0, None))
-        return best[1] if best[0] >= CLEAR_AGREEMENT else None
+        agreement, where = max(readings, key=lambda reading: reading[0], default=(0.0, None))
+        if where is None or agreement < CLEAR_AGREEMENT:
+            return None
+        if agreement >= STRONG_AGREEMENT:
+            self._seen.add(where.shape[1:])
+        return where
 
     def _read_tokens(self, differences: Tensor, axis: int) -> tuple[float, MapLayout | None]:
-        places = differences if axis == 2 else differences.transpose(1, 2)  # (4, D, T)
-        tokens = places.shape[2]
+        places = differences if axis == 3 else differences.transpose(2, 3)  # (M, 4, D, T)
+        tokens = places.shape[3]
         grid = self._grids.get(tokens)
         if grid is None:
-            grid = _find_grid(places, self._aspect_ratio)
+            grid = _find_grid(places, self._aspect_ratio, self._seen)
             if grid is not None and grid.agreement >= STRONG_AGREEMENT:
                 self._grids[tokens] = grid
         else:
@@ -116,49 +126,112 @@ class LayoutReader:
         if grid is None:
             return 0.0, None
         where = MapLayout(
-            layout="tokens" if axis == 1 else "tokens_last",
-            shape=(places.shape[1], grid.height, grid.width),
+            layout="tokens" if axis == 2 else "tokens_last",
+            shape=(places.shape[2], grid.height, grid.width),
             prefix_tokens=grid.prefix,
         )
         return grid.agreement, where
 
 
+def corner_law_problem(differences: Tensor, where: MapLayout) -> str | None:
+    """Return what speaks against a reading: cells that do not follow their corner of the map.
+
+    Args:
+        differences: what changes at the top left, top right, bottom left and bottom right corner
+            add to a tensor, for each of M pictures, (M, 4, ...).
+        where: the reading of the tensor.
+    """
+    channels_axis = {"NCHW": 2, "NHWC": 4, "tokens": 3, "tokens_last": 2}[where.layout]
+    places = differences.movedim(channels_axis, 2).flatten(3)  # (M, 4, C, T)
+    grid = _Grid(where.prefix_tokens, *where.shape[1:])
+    problem = None
+    for energies in _energies(places):
+        floor = 1e-6 * energies.mean((1, 2), keepdims=True) + 1e-30
+        # Which corner each place follows most: its changes as parts of their sum.
+        shares = ((energies + floor) / (energies + floor).sum(1, keepdims=True)).mean(0)  # (4, T)
+        problem = _strange_corner(grid.cells(shares)) or _better_rows(shares, grid)
+        if problem is None:
+            return None
+    return problem
+
+
+def _strange_corner(shares: Array) -> str | None:
+    """Return which corner other cells follow more than its own, from shares (4, h, w)."""
+    height, width = shares.shape[1:]
+    count = max(1, height // 4 * (width // 4))
+    for name, share in zip(CORNER_NAMES, shares, strict=True):
+        rows, columns = np.divmod(share.ravel().argsort()[-count:], width)
+        # From the corner 0 to the middle of the map 0.5.
+        down = (rows + 0.5) / height if "top" in name else 1 - (rows + 0.5) / height
+        right = (columns + 0.5) / width if "left" in name else 1 - (columns + 0.5) / width
+        if np.mean((down <= 0.5) & (right <= 0.5)) < MOST_OF_CORNER:
+            return f"has cells elsewhere that follow the {name} corner more than those there do"
+    return None
+
+
+def _better_rows(shares: Array, grid: _Grid) -> str | None:
+    """Return that tokens cut into rows in another way follow the corners better, if so."""
+    top_left, top_right, bottom_left, bottom_right = shares
+    below = bottom_left + bottom_right - top_left - top_right
+    leanings = np.stack([below, top_right + bottom_right - top_left - bottom_left])
+    own = _judge(leanings, grid)
+    cells = grid.height * grid.width
+    rivals = [replace(grid, prefix=grid.prefix + shift) for shift in (-1, 1)]
+    rivals += [
+        replace(grid, height=height, width=cells // height)
+        for height in range(2, cells // 2 + 1)
+        if cells % height == 0 and height != grid.height
+    ]
+    for rival in rivals:
+        if rival.prefix < 0 or rival.prefix + cells > shares.shape[1]:
+            continue
+        if _judge(leanings, rival).agreement > own.agreement:
+            return (
+                f"follows the corners better as {rival.height} x {rival.width} cells after "
+                f"{rival.prefix} tokens"
+            )
+    return None
+
+
 def _read_map(
     differences: Tensor, layout: Layout, channels_axis: int
 ) -> tuple[float, MapLayout | None]:
-    maps = differences.movedim(channels_axis, 1)  # (4, C, h, w)
-    _, channels, height, width = maps.shape
+    maps = differences.movedim(channels_axis, 2)  # (M, 4, C, h, w)
+    channels, height, width = maps.shape[2:]
     if min(height, width) < 2:
         return 0.0, None
-    grid = _judge_known(maps.flatten(2), _Grid(0, height, width))
+    grid = _judge_known(maps.flatten(3), _Grid(0, height, width))
     return grid.agreement, MapLayout(layout=layout, shape=(channels, height, width))
 
 
 def _judge_known(places: Tensor, grid: _Grid) -> _Grid:
-    """Return a grid with its agreement to the differences of places, (4, C, T)."""
+    """Return a grid with its agreement to the differences of places, (M, 4, C, T)."""
     judged = grid
     for energies in _energies(places):
-        judged = max(judged, _judge(energies, grid), key=lambda one: one.agreement)
+        judged = max(judged, _judge(_leanings(energies), grid), key=lambda one: one.agreement)
         if judged.agreement >= STRONG_AGREEMENT:
             break
     return judged
 
 
-def _find_grid(places: Tensor, aspect_ratio: float) -> _Grid | None:
-    """Return the grid that tokens form best, whatever its agreement, from (4, D, T)."""
-    tokens = places.shape[2]
+def _find_grid(places: Tensor, aspect_ratio: float, seen: set[tuple[int, int]]) -> _Grid | None:
+    """Return the grid that tokens form best, if any, from (M, 4, D, T)."""
+    tokens = places.shape[3]
     found: list[_Grid] = []
-    borders = None
+    in_all = None
     for energies in _energies(places):
-        borders = energies if borders is None else borders
-        vertical, _ = _contrasts(energies)
+        in_all = energies.sum(0) if in_all is None else in_all
+        leanings = _leanings(energies)
         # Whatever the grid, rows follow one another: a cheap look that spares trying all grids.
-        if _correlation(vertical[None], np.arange(tokens)[None]) < CLEAR_AGREEMENT / 2:
+        if _correlation(leanings[0][None], np.arange(tokens)[None]) < CLEAR_AGREEMENT / 2:
             continue
-        grids = [grid for grid in _possible_grids(tokens) if _border_moves(borders, grid)]
-        found += [_judge(energies, grid) for grid in grids]
+        grids = [grid for grid in _possible_grids(tokens) if _border_moves(in_all, grid)]
+        found += [_judge(leanings, grid) for grid in grids]
         if any(grid.agreement >= STRONG_AGREEMENT for grid in found):
             break
+    known = [grid for grid in found if (grid.height, grid.width) in seen]
+    if any(grid.agreement >= CLEAR_AGREEMENT for grid in known):
+        found = known
     best = max((grid.agreement for grid in found), default=0.0)
 
     def simplicity(grid: _Grid) -> tuple[int, float]:
@@ -166,31 +239,37 @@ def _find_grid(places: Tensor, aspect_ratio: float) -> _Grid | None:
         return extra_tokens, abs(math.log(grid.width / grid.height / aspect_ratio))
 
     good = [grid for grid in found if grid.agreement >= best - EQUAL_AGREEMENT]
-    return min(good, key=simplicity, default=None)
+    simplest = min(good, key=simplicity, default=None)
+    if simplest is None or simplest.agreement >= STRONG_AGREEMENT or found is known:
+        return simplest
+    # By chance some of the many grids that leave tokens out fits better than the right one.
+    return simplest if tokens == simplest.height * simplest.width else None
 
 
 def _energies(places: Tensor) -> Iterator[Array]:
-    """Yield how much each place (4, C, T) changes, (4, T): in all, then beyond what all share."""
-    for differences in (places, places - places.mean(2, keepdim=True)):
-        energies: Array = differences.square().sum(1).double().cpu().numpy()
+    """Yield how much each place (M, 4, C, T) changes, (M, 4, T): in all, beyond what all share."""
+    for differences in (places, places - places.mean(3, keepdim=True)):
+        energies: Array = differences.square().sum(2).double().cpu().numpy()
         yield energies
 
 
-def _judge(energies: Array, grid: _Grid) -> _Grid:
-    """Return a grid with its agreement to how much each place changes, (4, T)."""
-    vertical, horizontal = _contrasts(grid.cells(energies))
+def _leanings(energies: Array) -> Array:
+    """Return how far each place leans to the bottom and to the right band in [-1, 1], (2, T)."""
+    floor = 1e-6 * energies.mean((1, 2)) + 1e-30
+    top, bottom, left, right = energies.swapaxes(0, 1)  # each (M, T)
+    vertical = (bottom - top) / (bottom + top + floor[:, None])
+    horizontal = (right - left) / (right + left + floor[:, None])
+    return np.stack([vertical.mean(0), horizontal.mean(0)])
+
+
+def _judge(leanings: Array, grid: _Grid) -> _Grid:
+    """Return a grid with its agreement to how places lean, (2, T)."""
+    vertical, horizontal = grid.cells(leanings)
     agreement = min(
         _correlation(vertical, np.arange(grid.height)[:, None]),
         _correlation(horizontal, np.arange(grid.width)[None]),
     )
     return replace(grid, agreement=agreement)
-
-
-def _contrasts(energies: Array) -> tuple[Array, Array]:
-    """Return how far each place leans to the bottom and to the right band, each in [-1, 1]."""
-    top, bottom, left, right = energies
-    floor = 1e-6 * energies.mean() + 1e-30
-    return (bottom - top) / (bottom + top + floor), (right - left) / (right + left + floor)
 
 
 def _correlation(values: Array, positions: npt.NDArray[np.int64]) -> float:

@@ -1,9 +1,7 @@
 """What each module of a network gives: seen by running it, not guessed from its name.
 
-One probe (a forward pass over five versions of a made-up picture, then one forward and backward
-pass of the first) tells of every named module whether its output holds a spatial map, how that map
-is laid out (see `layouts.py`), and whether the class depends on it. The other four pictures differ
-from the first in one band each: top, bottom, left, right.
+One probe tells of every named module whether its output holds a spatial map and how the map is laid
+out (see `bands.py`), and, by one forward and one backward pass, whether the class depends on it.
 
 An output may be a tensor or tensors in tuples, lists and dictionaries; a module may run several
 times. Of all the maps that a module gives, the last one that the class depends on is taken.
@@ -11,25 +9,26 @@ times. Of all the maps that a module gives, the last one that the class depends 
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.nn import functional
 
 from groupcam.models.backbone import Backbone
-from groupcam.models.layouts import LayoutReader, MapLayout, to_nchw
-
-PROBE_SEED = 0
-PROBE_DETAIL = 4  # the made-up picture has one random patch per 1/4 of the band
-BAND_FRACTION = 4  # the changed band is a quarter of the picture
-
-Path = tuple[int | str, ...]  # keys and indices that lead to a tensor in a module's output
-Hook = Callable[[str, nn.Module, tuple[Any, ...], object], None]
+from groupcam.models.bands import (
+    FoundMap,
+    Place,
+    find_maps,
+    is_leaf,
+    is_weighted,
+    made_up_pictures,
+    output_hooks,
+    tensors_in,
+)
+from groupcam.models.layouts import MapLayout, to_nchw
 
 
 @dataclass(eq=False)
@@ -41,10 +40,10 @@ class MapOutput:
     """
 
     where: MapLayout
-    path: Path
-    call: int
+    place: Place
     order: int  # among all outputs of the network
     edge: GradientEdge | None
+    handed_on: bool  # the module was given this tensor
     input_shape: tuple[int, ...]  # of the module's first argument, without the batch axis
     weighted_before: int  # weighted leaves that ran up to the end of this call
     reason: str | None = None  # why it cannot be used
@@ -75,49 +74,24 @@ class ModuleRecord:
     gives: str  # the shapes of its tensors, "" for none
 
 
-def run_probe(backbone: Backbone) -> list[ModuleRecord]:
-    """Return a record per module that runs, in the order of their maps."""
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """What the probe found out about a network."""
+
+    records: list[ModuleRecord]  # of every module that runs, in the order of their maps
+    maps: dict[Place, FoundMap]
+
+
+def run_probe(backbone: Backbone) -> Probe:
+    """Run the network to find its maps, and which of them the class depends on."""
     # Tensors made in a caller's inference mode could not carry gradients.
     with backbone.frozen(), torch.inference_mode(False):
-        pictures = _probe_pictures(backbone)
-        layouts = _probe_layouts(backbone, pictures)
-        return _probe_gradients(backbone, pictures[:1].clone(), layouts)
-
-
-def tensors_in(output: object, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
-    """Yield every tensor in a module's output with the path that leads to it."""
-    if isinstance(output, Tensor):
-        yield path, output
-    elif isinstance(output, Mapping):
-        for key, value in output.items():
-            yield from tensors_in(value, (*path, key))
-    elif isinstance(output, Sequence) and not isinstance(output, str):
-        for index, value in enumerate(output):
-            yield from tensors_in(value, (*path, index))
-
-
-def _probe_layouts(backbone: Backbone, pictures: Tensor) -> dict[tuple[str, int, Path], MapLayout]:
-    """Return the layout of each map by module, call and path."""
-    layouts = {}
-    height, width = backbone.preprocessing.input_size
-    reader = LayoutReader(width / height)
-    calls: Counter[str] = Counter()
-
-    def look_at(name: str, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
-        for path, tensor in tensors_in(output):
-            if tensor.ndim in (3, 4) and len(tensor) == len(pictures):
-                where = reader.read((tensor[1:] - tensor[:1]).float())
-                if where is not None:
-                    layouts[name, calls[name], path] = where
-        calls[name] += 1
-
-    with torch.no_grad(), _output_hooks(backbone.network, look_at):
-        backbone.logits(pictures)
-    return layouts
+        found = find_maps(backbone)
+        return Probe(_probe_gradients(backbone, made_up_pictures(backbone, 1), found), found)
 
 
 def _probe_gradients(
-    backbone: Backbone, picture: Tensor, layouts: dict[tuple[str, int, Path], MapLayout]
+    backbone: Backbone, picture: Tensor, found_maps: dict[Place, FoundMap]
 ) -> list[ModuleRecord]:
     """Return a record of each module, with the reason where its map cannot be used."""
     modules: dict[str, nn.Module] = {}
@@ -130,20 +104,20 @@ def _probe_gradients(
     def remember(name: str, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
         nonlocal weighted_leaves, order
         modules[name] = module
-        weighted_leaves += _is_leaf(module) and _is_weighted(module)
+        weighted_leaves += is_leaf(module) and is_weighted(module)
         first = next((tensor for _, tensor in tensors_in(inputs)), None)
         tensors = list(tensors_in(output))
         gives[name] = ", ".join(str(tuple(tensor.shape)) for _, tensor in tensors)
         for path, tensor in tensors:
-            where = layouts.get((name, calls[name], path))
-            if where is None:
+            place = Place(name, calls[name], path)
+            if place not in found_maps:
                 continue
             found = MapOutput(
-                where=where,
-                path=path,
-                call=calls[name],
+                where=found_maps[place].where,
+                place=place,
                 order=order,
                 edge=get_gradient_edge(tensor) if tensor.requires_grad else None,
+                handed_on=any(tensor is given for _, given in tensors_in(inputs)),
                 input_shape=() if first is None else tuple(first.shape[1:]),
                 weighted_before=weighted_leaves,
             )
@@ -151,15 +125,15 @@ def _probe_gradients(
             order += 1
         calls[name] += 1
 
-    with torch.enable_grad(), _output_hooks(backbone.network, remember):
+    with torch.enable_grad(), output_hooks(backbone.network, remember):
         top_logit = backbone.logits(picture.requires_grad_(True)).max()
     _find_problems([found for of_module in maps.values() for found in of_module], top_logit)
 
     records = [
         ModuleRecord(
             name=name,
-            leaf=_is_leaf(module),
-            weighted=_is_weighted(module),
+            leaf=is_leaf(module),
+            weighted=is_weighted(module),
             calls=calls[name],
             map=_choose_map(maps.get(name, [])),
             gives=gives[name],
@@ -169,18 +143,16 @@ def _probe_gradients(
     return sorted(records, key=lambda record: -1 if record.map is None else record.map.order)
 
 
-def _is_leaf(module: nn.Module) -> bool:
-    return next(module.children(), None) is None
-
-
-def _is_weighted(module: nn.Module) -> bool:
-    return any(parameter.ndim >= 2 for parameter in module.parameters())
-
-
 def _choose_map(maps: list[MapOutput]) -> MapOutput | None:
-    """Return the map that stands for a module: of its last usable call the first usable one."""
+    """Return the map that stands for a module, or None if there is none.
+
+    It is the last usable one. Of several scales, networks give the coarsest last; those that a
+    module only hands on count less.
+    """
     usable = [found for found in maps if found.reason is None] or maps
-    return next((found for found in usable if found.call == usable[-1].call), None)
+    of_last_call = [found for found in usable if found.place.call == usable[-1].place.call]
+    own = [found for found in of_last_call if not found.handed_on] or of_last_call
+    return own[-1] if own else None
 
 
 def _find_problems(maps: list[MapOutput], top_logit: Tensor) -> None:
@@ -207,41 +179,3 @@ def _gradient_problem(gradient: Tensor | None, where: MapLayout) -> str | None:
     if not math.isfinite(largest):
         return "has a gradient that is not finite"
     return None if largest > 0 else "has a gradient of zero everywhere"
-
-
-@contextmanager
-def _output_hooks(network: nn.Module, remember: Hook) -> Iterator[None]:
-    """Call `remember` with each named module's output; no hook outlives the block."""
-    handles = []
-
-    def hook_for(name: str) -> Callable[[nn.Module, tuple[Any, ...], object], None]:
-        return lambda module, inputs, output: remember(name, module, inputs, output)
-
-    try:
-        for name, module in network.named_modules():
-            if name:
-                handles.append(module.register_forward_hook(hook_for(name)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _probe_pictures(backbone: Backbone) -> Tensor:
-    """Return five normalised made-up pictures (5, 3, H, W): one, then it with a band changed."""
-    preprocessing = backbone.preprocessing
-    height, width = preprocessing.input_size
-    generator = torch.Generator().manual_seed(PROBE_SEED)
-    patches = torch.rand(
-        2, 3, BAND_FRACTION * PROBE_DETAIL, BAND_FRACTION * PROBE_DETAIL, generator=generator
-    )
-    plain, other = functional.interpolate(patches, size=(height, width), mode="nearest")
-    high, wide = -(-height // BAND_FRACTION), -(-width // BAND_FRACTION)
-    pictures = plain.repeat(5, 1, 1, 1)
-    pictures[1, :, :high] = other[:, :high]  # top
-    pictures[2, :, -high:] = other[:, -high:]  # bottom
-    pictures[3, :, :, :wide] = other[:, :, :wide]  # left
-    pictures[4, :, :, -wide:] = other[:, :, -wide:]  # right
-    mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-    normalised: Tensor = (pictures - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    return normalised.to(backbone.device)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from groupcam.errors import GroupCamError, did_you_mean
 from groupcam.models.backbone import Backbone
+from groupcam.models.bands import FoundMap, Path, Place
 from groupcam.models.layouts import MapLayout
-from groupcam.models.probe import MapOutput, ModuleRecord, Path, run_probe
+from groupcam.models.probe import MapOutput, ModuleRecord, Probe, run_probe
 
 LISTED_LAYERS = 60  # a longer menu is no help
 
@@ -90,12 +91,18 @@ def resolve_target_layer(backbone: Backbone, name: str | None = None) -> TargetL
     )
 
 
+def found_maps(backbone: Backbone) -> dict[Place, FoundMap]:
+    """Return every map that the probe found, and where it was seen from."""
+    return _probed(backbone).maps
+
+
 @dataclass(frozen=True, eq=False)
 class _Probed:
     """What the probe found; `layers` and `others` together have every module."""
 
     layers: dict[str, TargetLayer]  # by name, in execution order
     listed: tuple[TargetLayer, ...]
+    maps: dict[Place, FoundMap]
     others: dict[str, str]  # name -> what it gives instead of a map ("gives (1, 197, 192) ...")
 
 
@@ -110,8 +117,9 @@ def _probed(backbone: Backbone) -> _Probed:
         return _PROBED[backbone]
 
 
-def _summarise(backbone: Backbone, records: list[ModuleRecord]) -> _Probed:
+def _summarise(backbone: Backbone, probe: Probe) -> _Probed:
     """Return the layers, the listing and the default from the probe's records."""
+    records = probe.records
     found = [_Found(record, record.map) for record in records if record.map is not None]
     chosen = _without_parts(_one_name_per_tensor(found), found)
     weighted_leaves = sum(r.calls for r in records if r.leaf and r.weighted)
@@ -123,8 +131,8 @@ def _summarise(backbone: Backbone, records: list[ModuleRecord]) -> _Probed:
             shape=one.map.where.shape,
             layout=one.map.where.layout,
             prefix_tokens=one.map.where.prefix_tokens,
-            path=one.map.path,
-            call=one.map.call,
+            path=one.map.place.path,
+            call=one.map.place.call,
             usable=one.map.reason is None,
             reason=one.map.reason,
             default=one is default,
@@ -142,7 +150,10 @@ def _summarise(backbone: Backbone, records: list[ModuleRecord]) -> _Probed:
             else:
                 others[name] = f"gives {gives[name]}, not a 2-D map"
     return _Probed(
-        layers=layers, listed=_listing([layers[one.name] for one in chosen]), others=others
+        layers=layers,
+        listed=_listing([layers[one.name] for one in chosen]),
+        others=others,
+        maps=probe.maps,
     )
 
 
@@ -199,6 +210,8 @@ def _choose_default(
         if one.map.reason is None and 2 * one.map.weighted_before >= weighted_leaves
     ]
     blocks = [one for one in late if one.is_weighted_block]
+    # What runs several times is rather a tool that blocks share than a block.
+    blocks = [one for one in blocks if one.record.calls == 1] or blocks
     if blocks:
         return blocks[-1]
     weighted = [one for one in late if one.record.weighted]

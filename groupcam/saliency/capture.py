@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from groupcam.errors import GroupCamError
 from groupcam.models import Backbone, TargetLayer, to_nchw
-from groupcam.models.probe import tensors_in
+from groupcam.models.bands import tensors_in
 
 # Pictures a capture pass holds at once: its memory stays bounded for any N.
 PICTURES_AT_ONCE = 16
