@@ -140,16 +140,23 @@ def prepare(backbone: Backbone) -> Plan:
 def prepare_in_background(backbone: Backbone) -> None:
     """Prepare a backbone in a thread, one backbone after the other; eager answers meanwhile."""
     global _worker
-    _WAITING.put(weakref.ref(backbone))
     with _STARTING:
+        _WAITING.put(weakref.ref(backbone))
         if _worker is None:
-            _worker = threading.Thread(target=_prepare_waiting, name="prepare", daemon=True)
+            # No daemon: a process that ends while OpenVINO compiles would end with an abort.
+            _worker = threading.Thread(target=_prepare_waiting, name="prepare", daemon=False)
             _worker.start()
 
 
 def _prepare_waiting() -> None:
+    """Prepare what waits, until nothing does or the process wants to end."""
+    global _worker
     while True:
-        backbone = _WAITING.get()()
+        with _STARTING:
+            if _WAITING.empty() or not threading.main_thread().is_alive():
+                _worker = None
+                return
+            backbone = _WAITING.get()()
         if backbone is not None and backbone not in _PLANS:
             try:
                 prepare(backbone)

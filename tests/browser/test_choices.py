@@ -46,6 +46,24 @@ def test_another_backbone_brings_its_own_layers(driver: Driver) -> None:
     expect(driver.chosen_layer).to_have_text(re.compile(r"blocks\.6 .* 320 × 8 × 8"))
 
 
+def test_a_transformer_needs_no_more_than_its_name(driver: Driver) -> None:
+    """Its weights cannot be had here; random ones can, and the page says what they are worth."""
+    driver.explain_cat()
+    driver.number("Groups G").fill("4")
+    driver.expect_caption("· 4 groups")
+
+    driver.search("Backbone", "timm/swin_tiny_patch4_window7_224")
+    expect(driver.alert).to_contain_text("could not be downloaded")
+    driver.search("Weights", "random")
+    driver.expect_caption("swin_tiny_patch4_window7_224 (random weights) · layers.3 · 4 groups")
+    heat = driver.heat_source()
+    driver.choose_layer("layers.2", stage="14 × 14")
+
+    driver.expect_caption("layers.2")
+    driver.expect_new_heat(heat)
+    expect(driver.chosen_layer).to_have_text("layers.2  ·  384 × 14 × 14")
+
+
 def test_another_layer_changes_the_map(driver: Driver) -> None:
     driver.explain_cat()
     heat = driver.heat_source()

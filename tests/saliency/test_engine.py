@@ -1,6 +1,8 @@
 """The graph in place of the network: same answers, only while the network is what it was."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -12,7 +14,7 @@ from groupcam.models import Backbone
 from groupcam.saliency import engine
 from groupcam.saliency.engine import Plan, forward, plan_of, prepare
 from groupcam.saliency.graph import CompiledGraph, GraphError, compile_graph
-from tests.support import TinyCnn, as_backbone, head_of
+from tests.support import ROOT, TinyCnn, as_backbone, head_of
 
 
 def pictures(backbone: Backbone, count: int = 3) -> Tensor:
@@ -236,3 +238,22 @@ def test_no_analytics_are_sent() -> None:
     from openvino.tools.ovc import telemetry_utils
 
     assert telemetry_utils.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+ENDING = """
+import torch
+from groupcam.models import load_backbone
+from groupcam.saliency import engine
+
+for name in ("timm/resnet10t", "timm/resnet14t"):
+    engine.prepare_in_background(load_backbone(name, weights=None))
+print("ends")
+"""
+
+
+def test_a_process_may_end_while_a_graph_is_made() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", ENDING], cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+
+    assert (answer.returncode, answer.stdout) == (0, "ends\n"), answer.stderr
