@@ -27,9 +27,9 @@ PROBE_DETAIL = 4  # random patches of a made-up picture along a quarter of it
 PARTS_PER_SIDE = 4  # the changed part is a quarter of the picture or map high, wide or both
 VERSIONS = 5  # unchanged, and with each of four parts changed
 RELAY_PICTURES = 4
-# How many times the difference to a shuffled map is added. Attention that is nearly uniform must be
-# driven far from that: with the difference itself, LeViT with random weights shows nothing.
-RELAY_STRENGTH = 4.0
+# Size of the noise that a map's bands get, in sizes of its channels. Attention that is nearly
+# uniform must be driven far from that; LeViT's, with random weights, shows no place below 100.
+RELAY_STRENGTH = 256.0
 MOST_RELAYS = 4
 
 # Which end of the vertical and of the horizontal axis: -1 the first, 1 the last, 0 all of it.
@@ -251,10 +251,11 @@ def _changed_map(
         maps = to_nchw(dict(tensors_in(output))[place.path], where)
         first = maps[::VERSIONS].clone()
         generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(first[0, 0].numel(), generator=generator).to(first.device)
-        shuffled = first.flatten(2)[:, :, order].view_as(first)
+        noise = torch.randn(first.shape, generator=generator).to(first)
+        size = first.square().mean((0, 2, 3), keepdim=True).sqrt()  # of each channel
+        changed = first + RELAY_STRENGTH * size * noise
         # In place: whoever holds the tensor sees the change, as it sees the map.
-        maps.copy_(_versions(first, first + RELAY_STRENGTH * (shuffled - first), parts))
+        maps.copy_(_versions(first, changed, parts))
 
     handle = backbone.network.get_submodule(place.name).register_forward_hook(change, prepend=True)
     try:

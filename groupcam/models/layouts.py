@@ -206,7 +206,7 @@ def _read_map(
 
 def _judge_known(places: Tensor, grid: _Grid) -> _Grid:
     """Return a grid with its agreement to the differences of places, (M, 4, C, T)."""
-    judged = grid
+    judged = replace(grid, agreement=-1.0)  # what it was in another tensor does not count
     for energies in _energies(places):
         judged = max(judged, _judge(_leanings(energies), grid), key=lambda one: one.agreement)
         if judged.agreement >= STRONG_AGREEMENT:
