@@ -16,12 +16,19 @@ import numpy as np
 import torch
 
 from groupcam.errors import GroupCamError
-from groupcam.models import default_target_layer, load_backbone
-from groupcam.models.families import CheckedBackbone, Verdict, family_of
+from groupcam.models import check_layout, default_target_layer, load_backbone
+from groupcam.models.families import CheckedBackbone, Verdict, family_of, parameters_of
 from groupcam.saliency import Explanation, GroupCamConfig, explain
 from groupcam.saliency.capture import capture_layer
 
 GROUPS = 8  # few, so that a sweep ends; they take every step that 32 take
+# From the top class on, until a map is not blank. To random weights no class means more than
+# another, and often every mask lowers the probability of the top one.
+CLASSES_TRIED = 5
+# How `load_backbone` says that a network is no classifier, and that it is too large; torch's
+# allocator on the CPU has no error class of its own either.
+NO_LOGITS = "must give logits"
+MEMORY_SIGNS = ("must fit into the memory", "DefaultCPUAllocator")
 PICTURE_SIZE = (300, 400)  # (H, W): neither square nor any network's own size
 PICTURE_SEED = 0
 REASON_LENGTH = 400  # characters; some libraries put whole tables in their messages
@@ -54,20 +61,16 @@ def check_backbone(name: str) -> CheckedBackbone:
         name: "library/architecture".
     """
     findings = _Findings(name)
-    verdict: Verdict = "failed"
+    verdict: Verdict = "ok"
     started = time.perf_counter()
     try:
         reason = findings.check()
-        verdict = "ok"
-    except MemoryError as error:
-        verdict, reason = "out of memory", f"{findings.stage}: {error}"
-    except (GroupCamError, CheckError) as error:
-        is_memory = isinstance(error.__cause__, MemoryError | torch.OutOfMemoryError)
-        verdict = "out of memory" if is_memory else "failed"
-        reason = f"{findings.stage}: {error}"
     # A sweep reports whatever the networks of two libraries raise.
     except Exception as error:
-        reason = f"{findings.stage}: {type(error).__name__}: {error}"
+        verdict = _verdict_on(error)
+        is_ours = isinstance(error, GroupCamError | CheckError)
+        kind = "" if is_ours else f"{type(error).__name__}: "
+        reason = f"{findings.stage}: {kind}{error}"
     return CheckedBackbone(
         family=family_of(name) or "",
         name=name,
@@ -84,6 +87,12 @@ def shortened(reason: str) -> str:
     return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 3]}..."
 
 
+def _verdict_on(error: Exception) -> Verdict:
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in MEMORY_SIGNS):
+        return "out of memory"
+    return "no classifier head" if NO_LOGITS in str(error) else "failed"
+
+
 @dataclass
 class _Findings:
     """What has been found out about a backbone so far; kept when a later stage fails."""
@@ -93,12 +102,13 @@ class _Findings:
     known: dict[str, Any] = field(default_factory=dict)  # columns of CheckedBackbone
 
     def check(self) -> str:
-        """Go through all stages; return the reason of a blank map, else "".
+        """Go through all stages and return the reason of a blank map, else "".
 
         Raises:
             CheckError: a law is broken.
             Exception: whatever the network raises.
         """
+        self.known["parameters"] = parameters_of(self.name)
         backbone = load_backbone(self.name, weights=None)
         height, width = backbone.preprocessing.input_size
         parameters = sum(parameter.numel() for parameter in backbone.network.parameters())
@@ -120,11 +130,21 @@ class _Findings:
         _require(tuple(capture.activations.shape[1:]) == layer.shape, "layer has another shape")
         _require(bool(capture.gradients.any()), "gradient at the layer is zero everywhere")
 
+        self.stage = "checking the layout"
+        problem = check_layout(backbone, layer)
+        _require(problem is None, problem or "")
+
         self.stage = "explaining"
-        explanation = explain(backbone, picture, GroupCamConfig(groups=min(GROUPS, channels)))
-        self.known["passes"] = explanation.forward_passes
-        _check_map(explanation, (height, width))
-        return explanation.blank_reason or ""
+        config = GroupCamConfig(groups=min(GROUPS, channels))
+        blank_reason = None
+        for class_index in capture.logits[0].argsort(descending=True)[:CLASSES_TRIED].tolist():
+            explanation = explain(backbone, picture, config, class_index=class_index)
+            self.known["passes"] = explanation.forward_passes
+            _check_map(explanation, (height, width))
+            blank_reason = explanation.blank_reason
+            if blank_reason is None:
+                break
+        return blank_reason or ""
 
 
 def _check_map(explanation: Explanation, size: tuple[int, int]) -> None:

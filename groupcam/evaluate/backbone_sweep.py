@@ -29,6 +29,7 @@ from groupcam.models.families import (
     Verdict,
     families,
     family_of,
+    parameters_of,
 )
 from groupcam.models.libraries import LIBRARIES
 
@@ -214,4 +215,10 @@ def _read_result(name: str, code: int, output: str, errors: str) -> CheckedBackb
 
 
 def _not_checked(name: str, verdict: Verdict, reason: str) -> CheckedBackbone:
-    return CheckedBackbone(family_of(name) or "", name, verdict=verdict, reason=shortened(reason))
+    return CheckedBackbone(
+        family=family_of(name) or "",
+        name=name,
+        parameters=parameters_of(name),
+        verdict=verdict,
+        reason=shortened(reason),
+    )

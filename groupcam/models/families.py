@@ -24,7 +24,7 @@ CHECKS_TABLE = Path(__file__).with_name("checked_backbones.csv")
 # Families of the same name in two libraries are two families.
 Family = tuple[str, str]  # library, module
 
-Verdict = Literal["ok", "failed", "timed out", "out of memory", "crashed"]
+Verdict = Literal["ok", "no classifier head", "failed", "timed out", "out of memory", "crashed"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 

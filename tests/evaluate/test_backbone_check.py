@@ -25,7 +25,7 @@ from groupcam.evaluate.backbone_sweep import (
     sweep_names,
 )
 from groupcam.models import Backbone, default_target_layer
-from groupcam.models.families import ArchitectureSize, CheckedBackbone, read_checks
+from groupcam.models.families import ArchitectureSize, CheckedBackbone, parameters_of, read_checks
 from groupcam.models.libraries import TimmLibrary
 from groupcam.saliency import Explanation, GroupCamConfig
 from groupcam.steps import finish
@@ -290,8 +290,10 @@ def test_row_says_what_the_network_is_like(tiny: Backbone) -> None:
 def spoil_explanations(
     monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Explanation], Explanation]
 ) -> None:
-    def explain(backbone: Backbone, image: np.ndarray, config: GroupCamConfig) -> Explanation:
-        return spoil(groupcam.explain(backbone, image, config))
+    def explain(
+        backbone: Backbone, image: np.ndarray, config: GroupCamConfig, *, class_index: int
+    ) -> Explanation:
+        return spoil(groupcam.explain(backbone, image, config, class_index=class_index))
 
     monkeypatch.setattr(backbone_check, "explain", explain)
 
@@ -322,20 +324,68 @@ def test_map_that_breaks_a_law_is_a_failure(
     assert row.grid == "16 x 16"  # what was found before stays
 
 
-@pytest.mark.usefixtures("tiny")
-def test_blank_map_is_ok_and_its_reason_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    spoil_explanations(
-        monkeypatch,
-        lambda result: dataclasses.replace(
-            result,
-            saliency_map=torch.zeros_like(result.saliency_map),
-            blank_reason="Every group mask is empty.",
-        ),
+def blank(explanation: Explanation) -> Explanation:
+    return dataclasses.replace(
+        explanation,
+        saliency_map=torch.zeros_like(explanation.saliency_map),
+        blank_reason=f"Nothing speaks for {explanation.class_index}.",
+    )
+
+
+def test_blank_maps_of_all_classes_are_ok_and_the_last_reason_is_kept(
+    tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil_explanations(monkeypatch, blank)
+    with tiny.frozen():
+        least_likely = tiny.logits(tiny.preprocess(made_up_picture())).argmin()
+
+    row = check_backbone("timm/resnet18")
+
+    assert (row.verdict, row.reason) == ("ok", f"Nothing speaks for {least_likely}.")
+
+
+def test_blank_map_of_the_top_class_gives_way_to_the_map_of_another(
+    tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tiny.frozen():
+        top = tiny.logits(tiny.preprocess(made_up_picture())).argmax()
+    shown: list[int] = []
+
+    def spoil(explanation: Explanation) -> Explanation:
+        shown.append(explanation.class_index)
+        return blank(explanation) if explanation.class_index == top else explanation
+
+    spoil_explanations(monkeypatch, spoil)
+
+    row = check_backbone("timm/resnet18")
+
+    assert (row.verdict, row.reason) == ("ok", "")
+    assert shown[0] == top
+    assert len(shown) == 2
+
+
+def test_cells_in_other_places_than_the_picture_are_a_failure(
+    tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = default_target_layer(tiny)
+    mirrored = tiny.network.get_submodule(layer.name).register_forward_hook(
+        lambda _module, _inputs, output: output.flip(3)
     )
 
     row = check_backbone("timm/resnet18")
 
-    assert (row.verdict, row.reason) == ("ok", "Every group mask is empty.")
+    mirrored.remove()
+    assert row.verdict == "failed"
+    assert row.reason.startswith(f"checking the layout: '{layer.name}'")
+
+
+def test_network_without_logits_has_no_classifier_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TimmLibrary, "build", lambda *_args, **_options: torch.nn.Identity())
+
+    row = check_backbone("timm/resnet18")
+
+    assert (row.verdict, row.parameters) == ("no classifier head", parameters_of("timm/resnet18"))
+    assert "got (1, 3, 224, 224)" in row.reason
 
 
 def test_network_that_does_not_look_at_the_picture_is_a_failure(tiny: Backbone) -> None:
@@ -352,9 +402,10 @@ def test_network_that_does_not_look_at_the_picture_is_a_failure(tiny: Backbone) 
     ("error", "verdict"),
     [
         (MemoryError("no room"), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
         (RuntimeError("mat1 and mat2\nshapes " + 999 * "x"), "failed"),
     ],
-    ids=["memory", "any"],
+    ids=["memory", "allocator", "any"],
 )
 def test_error_of_a_network_is_one_short_line(
     error: Exception, verdict: str, tiny: Backbone
