@@ -12,6 +12,13 @@ class WeightsUnavailableError(RuntimeError):
     """Weights could not be had here and now: no hub reached, a download broken off, a disk full."""
 
 
+class Cancelled(Exception):  # noqa: N818 - it is no error
+    """Somebody no longer wants the result.
+
+    For the `progress` functions of a caller to raise: it passes through as it is.
+    """
+
+
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> list[str]:
     """Return up to `limit` of the choices that look most like `name`, best first."""
     by_lower_case: dict[str, str] = {}

@@ -19,14 +19,18 @@ PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put 
 SHOWN_NAMES = 3
 
 
+class BrokenFileError(GroupCamError):
+    """A weights file is cut off, or never was one."""
+
+
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Return the named tensors of a weights file, on the CPU.
 
     The usual wrappings of training scripts ({"state_dict": ...}, names under "module.") come off.
 
     Raises:
-        GroupCamError: there is no such file, it holds code or something else than named tensors,
-            or it is broken.
+        BrokenFileError: it is cut off, or no weights file at all.
+        GroupCamError: there is no such file, or it holds code or something else than named tensors.
     """
     if not path.is_file():
         raise GroupCamError(f"A weights file must exist; there is none at '{path}'.")
@@ -34,14 +38,16 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
-            raise GroupCamError(_broken(path)) from error
+            raise BrokenFileError(_broken(path)) from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's reader refuses code and stumbles over garbage with one and the same type.
-        raise GroupCamError(_refused(path) if _is_pickle(path) else _broken(path)) from error
+        if _is_pickle(path):
+            raise GroupCamError(_refused(path)) from error
+        raise BrokenFileError(_broken(path)) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise GroupCamError(_broken(path)) from error
+        raise BrokenFileError(_broken(path)) from error
     return _named_tensors(content, path)
 
 

@@ -32,6 +32,9 @@ class Library(Protocol):
     def tags(self) -> dict[str, tuple[str, ...]]:
         """Return for each architecture its tags of pretrained classifiers, the default first."""
 
+    def encoder_tags(self, architecture: str) -> tuple[str, ...]:
+        """Return the tags of its pretrained encoders: weights without a classifier."""
+
     def weights_file(self, architecture: str, tag: str) -> WeightsFile:
         """Return where the weights of a tag are."""
 
@@ -78,6 +81,12 @@ class TimmLibrary:
             default = self._config(architecture, None).tag or ""
             names.sort(key=lambda tag: tag != default)
         return {architecture: tuple(names) for architecture, names in tags.items()}
+
+    def encoder_tags(self, architecture: str) -> tuple[str, ...]:
+        """Return the tags whose weights have 0 classes in timm's configuration."""
+        names = timm.list_pretrained(f"{architecture}.*")
+        tags = [timm.models.split_model_name_tag(name)[1] for name in names]
+        return tuple(tag for tag in tags if not self._config(architecture, tag).num_classes)
 
     def weights_file(self, architecture: str, tag: str) -> WeightsFile:
         """Return the file on the Hugging Face hub, or the web address of older weights."""
@@ -151,6 +160,10 @@ class TorchvisionLibrary:
             names = [member.name for member in weights]
             tags[architecture] = tuple(sorted(names, key=lambda name: name != default))
         return tags
+
+    def encoder_tags(self, architecture: str) -> tuple[str, ...]:
+        """Return none: all weights in torchvision.models are classifiers."""
+        return ()
 
     def weights_file(self, architecture: str, tag: str) -> WeightsFile:
         """Return the web address of the weights."""

@@ -1,7 +1,7 @@
 """From a backbone's name and a choice of weights to a network that carries them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +12,14 @@ from torch import Tensor, nn
 from groupcam.errors import GroupCamError, WeightsUnavailableError, did_you_mean
 from groupcam.models.bundled import bundled_weights
 from groupcam.models.catalogue import list_backbones, resolve_name
-from groupcam.models.checkpoints import SUFFIXES, describe_mismatch, read_checkpoint, sha256_of
-from groupcam.models.hub import Progress
+from groupcam.models.checkpoints import (
+    SUFFIXES,
+    BrokenFileError,
+    describe_mismatch,
+    read_checkpoint,
+    sha256_of,
+)
+from groupcam.models.hub import Progress, WeightsFile
 from groupcam.models.libraries import IMAGENET_CLASSES, LIBRARIES, Library
 
 WeightsSource = Literal["bundled", "hub", "file", "random", "given"]
@@ -21,6 +27,7 @@ WeightsSource = Literal["bundled", "hub", "file", "random", "given"]
 RANDOM_SEED = 0
 RANDOM_STD = 0.02  # what vision transformers draw their linear layers with
 OFFLINE_NAMES_SHOWN = 5
+RGB = 3
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,15 @@ def build_network(
         weights: "default" (weights of an installed package if there are, else the library's
             default), a tag of the library, a path to a weights file, or None: random, always the
             same ones. The global random state does not change.
-        progress: called with (what is done, bytes done, bytes in all or 0) while downloading.
+        progress: called with (what is done, bytes done, bytes in all or 0) while downloading,
+            several times a second. It may raise `groupcam.errors.Cancelled` to stop.
 
     Raises:
-        GroupCamError: unknown name or tag; a file that does not fit, is broken or holds code.
-        WeightsUnavailableError: weights must be downloaded and cannot be.
+        GroupCamError: unknown name or tag; weights without a classifier; a file that does not
+            fit, is broken or holds code.
+        WeightsUnavailableError: weights must be downloaded and cannot be, or what the cache had
+            was broken (and has been removed from it).
+        Cancelled: `progress` raised it. What has arrived is kept for the next try.
     """
     library_name, architecture = resolve_name(name)
     library = LIBRARIES[library_name]
@@ -92,18 +103,51 @@ def _from_hub(
         except WeightsUnavailableError as error:
             raise WeightsUnavailableError(f"{name}: {error} {_offline_advice()}") from error
     try:
+        sha256 = sha256_of(path)
+        if file.is_altered(path, sha256):
+            raise BrokenFileError(
+                f"The content of '{path.name}' must be what was downloaded; its SHA-256 differs."
+            )
         state_dict = read_checkpoint(path)
+    except OSError as error:
+        raise WeightsUnavailableError(
+            f"{name}: The weights file '{path}' could not be read ({error.strerror})."
+        ) from error
+    except BrokenFileError as error:
+        raise WeightsUnavailableError(
+            f"{name}: {error} {_discarded(file, path)} {_offline_advice()}"
+        ) from error
     except GroupCamError as error:
+        # As published, most likely: a new download would bring the same.
         raise WeightsUnavailableError(f"{name}: {error} It lies at '{path}'.") from error
-    network = _seeded(lambda: library.build_official(architecture, tag, path, state_dict))
-    return WeightedNetwork(network, WeightsInfo("hub", tag, sha256_of(path)), tag)
+    try:
+        network = _seeded(lambda: library.build_official(architecture, tag, path, state_dict))
+    except RuntimeError as error:
+        # torch has no type of its own for tensors that do not fit; no memory is another matter.
+        if "loading state_dict" not in str(error):
+            raise
+        raise WeightsUnavailableError(
+            f"{name}: The weights '{tag}' in '{path}' must fit the network; they do not. If the "
+            "file is not the published one, remove it there to have it downloaded anew."
+        ) from error
+    return WeightedNetwork(network, WeightsInfo("hub", tag, sha256), tag)
+
+
+def _discarded(file: WeightsFile, path: Path) -> str:
+    """Remove a broken file from the cache, and return the sentence that says so."""
+    try:
+        file.discard(path)
+    except OSError as error:
+        return f"It could not be removed from the cache ({error.strerror}): remove '{path}'."
+    return "It was removed from the cache, so the next try downloads it anew."
 
 
 def _from_file(library: Library, name: str, architecture: str, path: Path) -> WeightedNetwork:
     """Return the network with the weights of a local file, whatever its number of classes."""
     state_dict = read_checkpoint(path)
     skeleton = _skeleton(library, architecture, IMAGENET_CLASSES)
-    classes = _classes_in(library, architecture, skeleton, state_dict)
+    classifier = _classifier_in(library, architecture, skeleton)
+    classes = _classes_in(classifier, state_dict)
     if classes != IMAGENET_CLASSES:
         skeleton = _skeleton(library, architecture, classes)
 
@@ -119,27 +163,52 @@ def _from_file(library: Library, name: str, architecture: str, path: Path) -> We
             )
         # Conversions of old formats meet foreign tensors here and fail in any way.
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-            raise GroupCamError(_does_not_fit(path, name, mismatch or str(error))) from error
+            difference = mismatch or str(error)
+            advice = _advice_for(skeleton, state_dict, classifier)
+            raise GroupCamError(_does_not_fit(path, name, difference, advice)) from error
     if network is None:
-        raise GroupCamError(_does_not_fit(path, name, mismatch or ""))
+        advice = _advice_for(skeleton, state_dict, classifier)
+        raise GroupCamError(_does_not_fit(path, name, mismatch or "", advice))
     return WeightedNetwork(network, WeightsInfo("file", str(path), sha256_of(path)), None)
 
 
-def _classes_in(
-    library: Library,
-    architecture: str,
-    skeleton: dict[str, Tensor],
-    state_dict: dict[str, Tensor],
-) -> int:
-    """Return the number of classes in a file's weights, 1000 if it cannot be told.
-
-    The classifier is what changes its shape with the number of classes.
-    """
+def _classifier_in(
+    library: Library, architecture: str, skeleton: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the part of a skeleton that changes its shape with the number of classes."""
     other = _skeleton(library, architecture, IMAGENET_CLASSES + 1)
-    for key, tensor in skeleton.items():
-        if key in state_dict and tensor.shape != other[key].shape and state_dict[key].ndim:
+    return {key: value for key, value in skeleton.items() if value.shape != other[key].shape}
+
+
+def _classes_in(classifier: dict[str, Tensor], state_dict: dict[str, Tensor]) -> int:
+    """Return the number of classes in a file's weights, 1000 if it cannot be told."""
+    for key in classifier:
+        if key in state_dict and state_dict[key].ndim:
             return int(state_dict[key].shape[0])
     return IMAGENET_CLASSES
+
+
+def _advice_for(
+    skeleton: dict[str, Tensor], state_dict: dict[str, Tensor], classifier: dict[str, Tensor]
+) -> str:
+    """Return what to do with a file that does not fit the skeleton of a network."""
+    missing = skeleton.keys() - state_dict.keys()
+    if missing and missing <= classifier.keys():
+        return (
+            "They are an encoder without a classifier, and a map explains a class: train a "
+            "classifier on it and save the whole network."
+        )
+    for key, tensor in skeleton.items():
+        found = state_dict.get(key)
+        if found is not None and found.shape != tensor.shape and found.ndim == tensor.ndim == 4:
+            # The first layer that sees the picture: (out, colours, h, w).
+            if tensor.shape[1] == RGB and found.shape[1] != RGB:
+                return (
+                    f"Their network takes inputs of {found.shape[1]} channels, and pictures are "
+                    "shown to networks as RGB (3): choose weights trained on RGB pictures."
+                )
+            break
+    return "Choose the backbone that the file was saved from."
 
 
 def _skeleton(library: Library, architecture: str, classes: int) -> dict[str, Tensor]:
@@ -155,6 +224,9 @@ def _skeleton(library: Library, architecture: str, classes: int) -> dict[str, Te
 def _resolve_tag(library: Library, name: str, architecture: str, weights: str) -> str:
     """Return the library's tag for `weights`, a tag or "default"."""
     tags = library.tags()[architecture]
+    encoders = library.encoder_tags(architecture)
+    if weights in encoders or (weights == "default" and encoders and not tags):
+        raise GroupCamError(_has_no_classifier(name, tags, encoders))
     if not tags:
         raise GroupCamError(
             f"{name} must have pretrained classifier weights to load weights='{weights}'; the "
@@ -205,8 +277,19 @@ def _offline_advice() -> str:
     return f"Check the connection and try again, give a weights file, or {choices}."
 
 
-def _does_not_fit(path: Path, name: str, difference: str) -> str:
+def _has_no_classifier(name: str, tags: Sequence[str], encoders: Sequence[str]) -> str:
+    choice = "Choose another backbone, give a weights file with a classifier trained on the encoder"
+    if tags:
+        choice = f"Choose a tag with a classifier ({', '.join(tags)})"
+    return (
+        f"{name} must have pretrained classifier weights, as a map explains a class; "
+        f"{', '.join(encoders)}: an encoder without a classifier (0 classes). "
+        f"{choice}, or weights=None (random)."
+    )
+
+
+def _does_not_fit(path: Path, name: str, difference: str, advice: str) -> str:
     return (
         f"The weights in '{path.name}' must be those of {name}; tensors differ: {difference}. "
-        "Choose the backbone that the file was saved from."
+        f"{advice}"
     )

@@ -127,6 +127,30 @@ def test_missing_tensor_is_named(state_dict: dict[str, Tensor], tmp_path: Path) 
         load_backbone(SMALL, weights=path)
 
 
+def test_file_of_an_encoder_says_what_is_missing(
+    state_dict: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "encoder.safetensors"
+    encoder = {name: value for name, value in state_dict.items() if not name.startswith("fc.")}
+    safetensors.torch.save_file(encoder, path)
+
+    with pytest.raises(
+        GroupCamError, match=r"2 missing \(fc.weight, fc.bias\).* train a classifier"
+    ):
+        load_backbone(SMALL, weights=path)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_file_of_a_network_for_other_pictures_than_rgb_is_explained(
+    channels: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "multispectral.pth"
+    torch.save(timm.create_model("test_resnet", in_chans=channels).state_dict(), path)
+
+    with pytest.raises(GroupCamError, match=rf"inputs of {channels} channels, .*RGB \(3\)"):
+        load_backbone(SMALL, weights=path)
+
+
 def test_mismatch_is_described_by_count_and_first_names() -> None:
     expected = {name: torch.zeros(2) for name in "abcdef"}
     found = {"a": torch.zeros(2), "b": torch.zeros(3), "g": torch.zeros(1)}
@@ -220,9 +244,19 @@ def test_unknown_tag_is_refused_with_the_known_ones() -> None:
 
 def test_backbone_without_pretrained_weights_says_what_to_do() -> None:
     with pytest.raises(
-        GroupCamError, match=r"must have pretrained classifier weights.*weights=None"
+        GroupCamError, match=r"must have pretrained classifier weights .*weights=None"
+    ):
+        load_backbone("timm/botnet50ts_256")
+
+
+def test_encoder_without_classifier_says_so_and_what_to_do() -> None:
+    with pytest.raises(
+        GroupCamError,
+        match=r"eupe_lvd1689m: an encoder without a classifier .*another backbone.*weights=None",
     ):
         load_backbone("timm/vit_tiny_patch16_dinov3_qkvb")
+    with pytest.raises(GroupCamError, match=r"an encoder .*tag with a classifier \(augreg2_in21k_"):
+        load_backbone("timm/vit_base_patch16_224", weights="dino")
 
 
 @pytest.mark.parametrize("entry", BUNDLED_WEIGHTS, ids=lambda entry: entry.backbone)
@@ -275,9 +309,36 @@ def test_torchvision_weights_load_from_torch_hubs_folder(torch_home: Path) -> No
     assert (backbone.weights.source, backbone.weights.tag) == ("hub", "IMAGENET1K_V1")
 
 
+def test_broken_file_in_torch_hubs_folder_is_removed_but_a_local_one_stays(
+    torch_home: Path, tmp_path: Path
+) -> None:
+    local = tmp_path / "mine.pth"
+    cached = torch_home / SQUEEZENET_FILE
+    for path in (local, cached):
+        path.write_bytes(b"<html>")
+
+    with pytest.raises(
+        WeightsUnavailableError, match=r"is cut off .* removed from the cache, .*ready offline"
+    ):
+        load_backbone(SQUEEZENET)
+    with pytest.raises(GroupCamError, match="is cut off"):
+        load_backbone(SQUEEZENET, weights=local)
+
+    assert not cached.exists()
+    assert local.exists()
+
+
+def test_weights_of_another_network_in_torch_hubs_folder_are_not_taken(torch_home: Path) -> None:
+    torch.save(torchvision.models.squeezenet1_0().state_dict(), torch_home / SQUEEZENET_FILE)
+
+    with pytest.raises(WeightsUnavailableError, match=r"IMAGENET1K_V1.* must fit the network"):
+        load_backbone(SQUEEZENET)
+
+
 def test_code_in_torch_hubs_folder_does_not_run(torch_home: Path, tmp_path: Path) -> None:
     torch.save({"x": Bomb(tmp_path / "trace")}, torch_home / SQUEEZENET_FILE)
 
     with pytest.raises(WeightsUnavailableError, match=r"squeezenet1_1: .* refused.* It lies at"):
         load_backbone(SQUEEZENET)
+    assert (torch_home / SQUEEZENET_FILE).exists()  # a new download would bring the same
     assert not (tmp_path / "trace").exists()
