@@ -157,13 +157,14 @@ class TorchvisionLibrary:
         for architecture in torchvision.models.list_models(module=torchvision.models):
             weights = torchvision.models.get_model_weights(architecture)
             default = weights["DEFAULT"].name if len(weights) else None
-            names = [member.name for member in weights]
+            names = [member.name for member in weights if member.meta["categories"]]
             tags[architecture] = tuple(sorted(names, key=lambda name: name != default))
         return tags
 
     def encoder_tags(self, architecture: str) -> tuple[str, ...]:
-        """Return none: all weights in torchvision.models are classifiers."""
-        return ()
+        """Return the tags without categories: their files lack the classifier's values."""
+        weights = torchvision.models.get_model_weights(architecture)
+        return tuple(member.name for member in weights if not member.meta["categories"])
 
     def weights_file(self, architecture: str, tag: str) -> WeightsFile:
         """Return the web address of the weights."""

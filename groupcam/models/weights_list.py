@@ -167,8 +167,9 @@ def _of_timm() -> Iterator[_Stated]:
 
 
 def _of_torchvision() -> Iterator[_Stated]:
-    for architecture, tags in LIBRARIES["torchvision"].tags().items():
-        for tag in tags:
+    library = LIBRARIES["torchvision"]
+    for architecture, tags in library.tags().items():
+        for tag in (*tags, *library.encoder_tags(architecture)):
             weights: Any = torchvision.models.get_model_weights(architecture)[tag]
             (crop,) = weights.transforms().crop_size
             # In percent; NaN for weights without a usable classifier.
@@ -177,7 +178,7 @@ def _of_torchvision() -> Iterator[_Stated]:
                 name=f"torchvision/{architecture}",
                 tag=tag,
                 is_library_default=tags[0] == tag,
-                file=LIBRARIES["torchvision"].weights_file(architecture, tag),
+                file=library.weights_file(architecture, tag),
                 datasets=("in1k",),
                 classes=len(weights.meta["categories"] or ()),  # None: no usable classifier
                 input_size=(crop, crop),

@@ -8,11 +8,12 @@ import torchvision
 from huggingface_hub import constants
 
 from groupcam.errors import GroupCamError
-from groupcam.models import list_backbones
+from groupcam.models import list_backbones, load_backbone
 from groupcam.models.catalogue import weight_tags
 from groupcam.models.weights_list import WeightsEntry, dataset_names, list_weights
 
 VGG = {f"torchvision/vgg{depth}" for depth in (11, 13, 16, 19)}
+VGG_FEATURES = "IMAGENET1K_FEATURES"  # torchvision: "missing values in the classifier module"
 SQUEEZENET_FILE = "squeezenet1_1-b8a52dc0.pth"
 
 
@@ -92,7 +93,7 @@ def test_torchvisions_statements_are_passed_on() -> None:
         ("timm/vit_base_patch16_224", "bamboo", 115217, None),
         ("timm/vit_base_patch16_224", "mae", 0, None),
         ("timm/resnet50_clip", "openai", 1024, None),
-        ("torchvision/vgg16", "IMAGENET1K_FEATURES", 0, None),
+        ("torchvision/vgg16", VGG_FEATURES, 0, None),
     ],
     ids=str,
 )
@@ -104,12 +105,19 @@ def test_label_set_of_other_classes_than_imagenets_thousand(
     assert (entry.classes, entry.labels) == (classes, labels)
 
 
+def test_weights_that_are_listed_without_classes_are_refused_as_such() -> None:
+    for name, tag in [("timm/vit_base_patch16_224", "mae"), ("torchvision/vgg16", VGG_FEATURES)]:
+        assert entry_of(name, tag).classes == 0
+        with pytest.raises(GroupCamError, match=rf"{tag}.*: an encoder without a classifier"):
+            load_backbone(name, weights=tag)
+
+
 def test_accuracy_is_a_fraction_or_unknown() -> None:
     stated = [entry.top1_accuracy for entry in list_weights() if entry.top1_accuracy is not None]
 
     assert len(stated) > 100
     assert 0.5 < min(stated) < max(stated) < 0.9
-    assert entry_of("torchvision/vgg16", "IMAGENET1K_FEATURES").top1_accuracy is None
+    assert entry_of("torchvision/vgg16", VGG_FEATURES).top1_accuracy is None
 
 
 @pytest.mark.parametrize(
