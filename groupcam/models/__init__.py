@@ -18,6 +18,7 @@ from groupcam.models.target_layers import (
     target_layers,
 )
 from groupcam.models.weights import WeightsInfo
+from groupcam.models.weights_list import WeightsEntry, list_weights
 
 __all__ = [
     "DEFAULT_BACKBONE",
@@ -29,11 +30,13 @@ __all__ = [
     "Progress",
     "TargetLayer",
     "View",
+    "WeightsEntry",
     "WeightsInfo",
     "check_layout",
     "default_target_layer",
     "from_nchw",
     "list_backbones",
+    "list_weights",
     "load_backbone",
     "resolve_name",
     "resolve_target_layer",

@@ -8,9 +8,9 @@ import torchvision
 from huggingface_hub import constants
 
 from groupcam.errors import GroupCamError
-from groupcam.models import list_backbones, load_backbone
+from groupcam.models import WeightsEntry, list_backbones, list_weights, load_backbone
 from groupcam.models.catalogue import weight_tags
-from groupcam.models.weights_list import WeightsEntry, dataset_names, list_weights
+from groupcam.models.weights_list import dataset_names
 
 VGG = {f"torchvision/vgg{depth}" for depth in (11, 13, 16, 19)}
 VGG_FEATURES = "IMAGENET1K_FEATURES"  # torchvision: "missing values in the classifier module"
