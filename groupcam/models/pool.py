@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
+from groupcam.errors import Cancelled
 from groupcam.models.backbone import Backbone
 from groupcam.models.hub import Progress
 
@@ -65,19 +66,22 @@ class BackbonePool:
         """Return a backbone, loaded unless it is kept or somebody is loading it already.
 
         Raises:
-            Exception: what loading raised; whoever waits for it gets the same error, and the
-                next call tries again.
+            Exception: what loading raised; whoever waits for it gets the same error (not when it
+                was cancelled: they load for themselves), and the next call tries again.
         """
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            others = self._loading.get(key)
-            mine: Future[Backbone] = Future()
-            if others is None:
-                self._loading[key] = mine
-        if others is not None:
-            return others.result()
+        mine: Future[Backbone] = Future()
+        while True:
+            with self._lock:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key]
+                others = self._loading.setdefault(key, mine)
+            if others is mine:
+                break
+            try:
+                return others.result()
+            except Cancelled:  # by whoever began, not by this caller
+                continue
         try:
             backbone = self._load(key, progress)
         except BaseException as error:

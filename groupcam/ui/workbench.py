@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import Cancelled, GroupCamError, did_you_mean
 from groupcam.images import Picture, open_picture
 from groupcam.metrics import CurveProtocol, curve_steps
 from groupcam.metrics.curves import perturbed_pictures
@@ -112,7 +112,7 @@ class Workbench:
         return self._pool.load(key, progress)
 
     def load_steps(self, key: BackboneKey) -> Generator[Working, None, Backbone]:
-        """Load a backbone in a thread and report on it; stopping early lets it finish there."""
+        """Load a backbone in a thread and report on it; closing stops a download soon."""
         kept = self._pool.get(key)
         if kept is not None:
             return kept
@@ -241,24 +241,34 @@ class Workbench:
 def _followed(
     work: Callable[[Progress], Result],
 ) -> Generator[Working, None, Result]:
-    """Run `work` in a thread, yield its progress, return its result or raise its error."""
+    """Run `work` in a thread, yield its progress, return its result or raise its error.
+
+    Closing the generator makes the next report of progress raise `Cancelled` in the thread.
+    """
+    closed = threading.Event()
     reports: queue.Queue[Working | None] = queue.Queue()
     outcome: list[Result] = []
     failure: list[BaseException] = []
 
+    def report(text: str, done: int, total: int) -> None:
+        if closed.is_set():
+            raise Cancelled("Nobody waits for it any more.")
+        reports.put(Working("load", text, done, total))
+
     def target() -> None:
         try:
-            outcome.append(
-                work(lambda text, done, total: reports.put(Working("load", text, done, total)))
-            )
+            outcome.append(work(report))
         except BaseException as error:
             failure.append(error)
         finally:
             reports.put(None)
 
     threading.Thread(target=target, daemon=True).start()
-    while (report := reports.get()) is not None:
-        yield report
+    try:
+        while (latest := reports.get()) is not None:
+            yield latest
+    finally:
+        closed.set()
     if failure:
         raise failure[0]
     return outcome[0]

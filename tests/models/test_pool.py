@@ -5,10 +5,12 @@ import subprocess
 import sys
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from torch import nn
 
+from groupcam.errors import Cancelled
 from groupcam.models import Backbone
 from groupcam.models.hub import Progress
 from groupcam.models.pool import BackboneKey, BackbonePool, size_of
@@ -115,6 +117,28 @@ def test_a_failure_is_told_and_the_next_call_tries_again(loading: Loading) -> No
             pool.load(BackboneKey("broken"))
 
     assert loading.names == ["broken", "broken"]
+
+
+def test_who_waits_loads_anew_when_the_first_one_gives_up(loading: Loading) -> None:
+    begun, may_give_up = threading.Event(), threading.Event()
+
+    def load(key: BackboneKey, progress: Progress | None) -> Backbone:
+        if not begun.is_set():
+            begun.set()
+            assert may_give_up.wait(timeout=10)
+            raise Cancelled("The visitor left.")
+        return loading(key, progress)
+
+    pool = BackbonePool(load, 10 * SIZE)
+    with ThreadPoolExecutor() as executor:
+        first = executor.submit(pool.load, BackboneKey("one"))
+        assert begun.wait(timeout=10)
+        second = executor.submit(pool.load, BackboneKey("one"))
+        may_give_up.set()
+
+        with pytest.raises(Cancelled):
+            first.result(timeout=10)
+        assert second.result(timeout=10) is pool.get(BackboneKey("one"))
 
 
 def test_other_names_do_not_wait(loading: Loading) -> None:

@@ -1,5 +1,7 @@
 import dataclasses
 import itertools
+import threading
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import torch
 from PIL import Image
 
 import groupcam
-from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.errors import Cancelled, GroupCamError, WeightsUnavailableError
 from groupcam.models import Backbone
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig
@@ -289,6 +291,31 @@ def test_loading_reports_and_hands_back_the_backbone(
         ("load", 2, 2),
     ]
     assert loaded is tiny_cnn
+
+
+def test_closing_stops_a_download(
+    workbench: Workbench, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = threading.Event()
+
+    def load(name: str, *, progress: Callable[[str, int, int], None], **_: object) -> Backbone:
+        try:
+            for done in range(1000):
+                progress("Downloading weights", done, 1000)
+                time.sleep(0.01)
+        except Cancelled:
+            stopped.set()
+            raise
+        return tiny_cnn
+
+    monkeypatch.setattr(workbench_module, "load_backbone", load)
+    steps = workbench.load_steps(KEY)
+    next(steps)
+    next(steps)
+
+    steps.close()
+
+    assert stopped.wait(timeout=5)
 
 
 def test_weights_that_are_no_tag_are_refused_and_no_file_is_opened(
