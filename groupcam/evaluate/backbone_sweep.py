@@ -36,7 +36,7 @@ from groupcam.models.libraries import LIBRARIES
 SIZES_FILE = "sizes.jsonl"
 CHECKS_FILE = "checks.jsonl"
 CHECK_COMMAND = (sys.executable, "-m", "groupcam.evaluate.backbone_check")
-DEFAULT_TIMEOUT_S = 900  # torchvision's largest takes about half of it on one core
+DEFAULT_TIMEOUT_S = 3600  # the largest vision transformers take most of it on one core
 
 Progress = tuple[int, int]  # done, in all
 
