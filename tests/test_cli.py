@@ -191,11 +191,19 @@ def test_color_map_changes_the_overlay(tmp_path: Path) -> None:
     assert not np.array_equal(one, other)
 
 
-def test_random_weights_can_be_asked_for(tmp_path: Path) -> None:
+def test_random_weights_can_be_asked_for_and_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert explain_quickly(tmp_path, "--weights", "none") == 0
 
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["network"]["weights"]["source"] == "random"
+    assert "random weights: the network has learnt nothing" in capsys.readouterr().out
+
+
+def test_learnt_weights_are_not_called_random(full_run: Run) -> None:
+    assert "random" not in full_run.summary
+    assert full_run.result["network"]["weights"]["source"] == "bundled"
 
 
 def test_blank_map_is_a_result_with_a_reason(

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
             "elapsed_s": elapsed_s,
         }
         write_manifest(folder, manifest)
-    _print_summary(args.out, picture, explanation, curves)
+    _print_summary(args.out, backbone, picture, explanation, curves)
 
 
 def config_of(args: argparse.Namespace) -> GroupCamConfig:
@@ -285,9 +285,11 @@ def _curves_facts(curves: Curves) -> dict[str, Any]:
 
 
 def _print_summary(
-    out: Path, picture: Picture, explanation: Explanation, curves: Curves | None
+    out: Path, backbone: Backbone, picture: Picture, explanation: Explanation, curves: Curves | None
 ) -> None:
     """Print the main numbers for a person."""
+    if backbone.weights.source == "random":
+        print("weights    random weights: the network has learnt nothing, the class means nothing")
     print(
         f"class      {explanation.class_label} ({explanation.class_index}), "
         f"probability {explanation.probability:.1%}"
