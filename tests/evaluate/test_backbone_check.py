@@ -376,7 +376,7 @@ def test_batch_norms_are_calibrated_so_that_the_picture_matters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     convolution, norm = nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8)
-    nn.init.normal_(convolution.weight, std=1e-4)
+    nn.init.normal_(convolution.weight, std=1e-2)
     network = nn.Sequential(
         nn.Sequential(convolution, norm, nn.ReLU()), nn.Flatten(), nn.Linear(8 * 15 * 15, 3)
     )
@@ -389,8 +389,8 @@ def test_batch_norms_are_calibrated_so_that_the_picture_matters(
     row = check_backbone("timm/resnet18")
 
     assert (row.verdict, row.reason) == ("ok", "")
-    assert at_layer[0] < 1e-3
-    assert at_layer[-1] > 0.1
+    assert at_layer[0] < 0.1
+    assert at_layer[-1] > 0.5
     assert not norm.training
 
 
