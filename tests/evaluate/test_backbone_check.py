@@ -375,11 +375,13 @@ def test_blank_map_of_the_top_class_gives_way_to_the_map_of_another(
 def test_batch_norms_are_calibrated_so_that_the_picture_matters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    convolution, norm = nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8)
-    nn.init.normal_(convolution.weight, std=1e-2)
-    network = nn.Sequential(
-        nn.Sequential(convolution, norm, nn.ReLU()), nn.Flatten(), nn.Linear(8 * 15 * 15, 3)
-    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        convolution, norm = nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8)
+        nn.init.normal_(convolution.weight, std=1e-2)
+        network = nn.Sequential(
+            nn.Sequential(convolution, norm, nn.ReLU()), nn.Flatten(), nn.Linear(8 * 15 * 15, 3)
+        )
     monkeypatch.setattr(
         backbone_check, "load_backbone", lambda *_args, **_options: as_backbone(network)
     )
@@ -389,8 +391,7 @@ def test_batch_norms_are_calibrated_so_that_the_picture_matters(
     row = check_backbone("timm/resnet18")
 
     assert (row.verdict, row.reason) == ("ok", "")
-    assert at_layer[0] < 0.1
-    assert at_layer[-1] > 0.5
+    assert at_layer[-1] > 5 * at_layer[0]
     assert not norm.training
 
 
