@@ -12,6 +12,13 @@ const add = (name, attributes, text) => {
   return node;
 };
 
+// The area; while points are missing, about how large it will be.
+const areaText = (value, name) => {
+  const [area, error] = [value[`${name}Auc`], value[`${name}Error`]];
+  if (area === undefined) return "…";
+  return error > 0 ? `≈ ${area.toFixed(2)} ± ${error < 0.005 ? "0.01" : error.toFixed(2)}` : area.toFixed(3);
+};
+
 const draw = () => {
   const value = props.value || {};
   const x = value.x || [];
@@ -46,19 +53,15 @@ const draw = () => {
     const nearest = x.reduce((best, part, index) => Math.abs(part - fraction) < Math.abs(x[best] - fraction) ? index : best, 0);
     add("circle", { cx: across(x[nearest]), cy: up(value[name][nearest]), r: 4, fill: color });
   }
-  const summary = ["insertion", "deletion"].map((name) => {
-    const area = value[`${name}Auc`];
-    return `${name} AUC ${area === undefined ? "…" : area.toFixed(3)}`;
-  });
+  const summary = ["insertion", "deletion"].map((name) => `${name} AUC ${areaText(value, name)}`);
   chart.setAttribute("aria-label", `Probability of ${value.label}: ${summary.join(", ")}`);
 };
 
 const drawAll = () => {
   const value = props.value || {};
   for (const name of ["insertion", "deletion"]) {
-    const area = value[`${name}Auc`];
     const key = element.querySelector(`.gc-key-${name}`);
-    key.querySelector("b").textContent = area === undefined ? "…" : area.toFixed(3);
+    key.querySelector("b").textContent = areaText(value, name);
     key.querySelector("i").style.background = value[`${name}Color`] || "currentColor";
   }
   element.querySelector(".gc-curve-label").textContent = value.label ? `probability of ${value.label}` : "";

@@ -54,6 +54,8 @@ class CurveProtocol:
 
 DEFAULT_PROTOCOL = CurveProtocol()
 
+ERROR_WIDTH = 1.5  # measured, see `estimate_area`; 1 held for 92 to 96 of 100
+
 
 @dataclass(frozen=True, eq=False)
 class Curves:
@@ -101,6 +103,14 @@ class CurvesBatch:
         )
 
 
+@dataclass(frozen=True)
+class AreaEstimate:
+    """The area under a curve of which some points are ready, and how far off it may be."""
+
+    value: float
+    error: float  # 0 once all points are ready; see `estimate_area`
+
+
 @dataclass(frozen=True, eq=False)
 class PartialCurves:
     """The P points of one picture's curves that are ready, in order of the fraction."""
@@ -110,6 +120,16 @@ class PartialCurves:
     insertion: Tensor  # (P,)
     deletion: Tensor  # (P,)
     total: int  # S+1
+
+    @property
+    def insertion_area(self) -> AreaEstimate:
+        """Return what the insertion AUC will be, about."""
+        return estimate_area(self.insertion, self.fractions, self.total)
+
+    @property
+    def deletion_area(self) -> AreaEstimate:
+        """Return what the deletion AUC will be, about."""
+        return estimate_area(self.deletion, self.fractions, self.total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,6 +309,35 @@ def changed_pixels(total_pixels: int, protocol: CurveProtocol) -> Tensor:
 def area_under_curve(values: Tensor, fractions: Tensor) -> Tensor:
     """Return the area under each curve, (...), by the trapezoid rule; values are (..., S+1)."""
     return torch.trapezoid(values, fractions.to(values), dim=-1)
+
+
+def estimate_area(values: Tensor, fractions: Tensor, total: int) -> AreaEstimate:
+    """Return the area under a curve of probabilities from the points that are ready.
+
+    The value is the trapezoid rule's over these points. The error is no bound for every curve but
+    measured to hold for 96 to 99 of 100 (182 curves of 91 ImageNet pictures, EfficientNet-Lite0,
+    113 points, from 5 points on): each point counts by how far it lies off the line through its
+    neighbours, times the width that it stands for. With fewer than three points the area may be
+    anywhere between 0 and 1.
+
+    Args:
+        values: probabilities, (P,), P >= 1.
+        fractions: where they are, (P,), ascending; 0 and 1 are among them when P >= 2.
+        total: how many points the complete curve has.
+    """
+    x, y = fractions.double(), values.double()
+    value = float(area_under_curve(y, x)) if len(y) > 1 else float(y[0])
+    if len(y) == total:
+        return AreaEstimate(value, 0.0)
+    if len(y) < 3:
+        return AreaEstimate(value, max(value, 1 - value))
+    width = x[2:] - x[:-2]
+    along = (x[1:-1] - x[:-2]) / width
+    off_the_line = y[1:-1] - torch.lerp(y[:-2], y[2:], along)
+    # The root of a sum of squares, because errors of either sign cancel in part; the fewer points
+    # are missing, the smaller.
+    squares = (off_the_line * width / 2).square().sum() * (1 - len(y) / total)
+    return AreaEstimate(value, ERROR_WIDTH * float(squares.sqrt()))
 
 
 def coarse_to_fine(points: int) -> Tensor:

@@ -336,11 +336,22 @@ def _figure(rgb: UInt8Array, text: str) -> str:
 
 
 def curves(run: Run, points: PartialCurves | None = None) -> dict[str, Any]:
-    """Return what assets/curves.js draws: the points that are ready, the areas when all are."""
+    """Return what assets/curves.js draws: the points that are ready, and the areas.
+
+    While points are missing the areas are estimates, each with its error.
+    """
     source = points if points is not None else run.curves
     if source is None:
         return {"x": [], "insertion": [], "deletion": []}
     areas = {}
+    if points is not None:
+        insertion, deletion = points.insertion_area, points.deletion_area
+        areas = {
+            "insertionAuc": insertion.value,
+            "insertionError": insertion.error,
+            "deletionAuc": deletion.value,
+            "deletionError": deletion.error,
+        }
     if run.curves is not None:
         areas = {"insertionAuc": run.curves.insertion_auc, "deletionAuc": run.curves.deletion_auc}
     return {

@@ -11,6 +11,7 @@ from groupcam.metrics.curves import (
     area_under_curve,
     changed_pixels,
     coarse_to_fine,
+    estimate_area,
     perturbed_pictures,
 )
 from groupcam.models import Backbone
@@ -99,6 +100,63 @@ def test_partial_curves_grow_from_the_ends_to_the_whole(
         at = (part.fractions * 16).round().long()
         torch.testing.assert_close(part.insertion, whole.insertion[0, at])
         torch.testing.assert_close(part.deletion, whole.deletion[0, at])
+
+
+def test_areas_are_estimated_while_the_curves_grow_and_end_exact(
+    tiny_cnn: Backbone, tiny_inputs: Tensor, generator: torch.Generator
+) -> None:
+    protocol = CurveProtocol(pixels_per_step=16)
+    saliency = torch.rand(1, 32, 32, generator=generator)
+
+    parts = list(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))
+    whole = finish(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))[0]
+
+    early = next(part for part in parts if len(part.fractions) >= 9)
+    assert early.insertion_area.value == pytest.approx(whole.insertion_auc, abs=0.01)
+    assert early.deletion_area.value == pytest.approx(whole.deletion_auc, abs=0.01)
+    assert 0 < early.insertion_area.error < parts[0].insertion_area.error
+    assert 0 < early.deletion_area.error < parts[0].deletion_area.error
+    assert parts[-1].insertion_area.error == parts[-1].deletion_area.error == 0
+    assert parts[-1].insertion_area.value == pytest.approx(whole.insertion_auc, abs=1e-6)
+    assert parts[-1].deletion_area.value == pytest.approx(whole.deletion_auc, abs=1e-6)
+
+
+def test_the_error_of_an_area_holds_for_most_rough_curves_and_shrinks() -> None:
+    # Falling curves with noise of a twentieth of their height, whose areas are known.
+    generator = torch.Generator().manual_seed(3)
+    fractions = torch.linspace(0, 1, 113)
+    order = coarse_to_fine(113)
+    held, errors = [], []
+    for _ in range(100):
+        steepness = 2 + 20 * torch.rand(1, generator=generator)
+        curve = (-steepness * fractions).exp() + 0.05 * torch.randn(113, generator=generator)
+        final = float(area_under_curve(curve, fractions))
+        estimates = []
+        for ready in (order[:9], order[:17], order[:65]):
+            at = ready.sort().values
+            estimates.append(estimate_area(curve[at], fractions[at], 113))
+        held += [abs(estimate.value - final) <= estimate.error for estimate in estimates]
+        errors.append([estimate.error for estimate in estimates])
+
+    assert sum(held) / len(held) >= 0.9
+    nine, seventeen, most = torch.tensor(errors).median(dim=0).values.tolist()
+    assert nine > 1.5 * seventeen > 3 * most
+
+
+def test_the_area_under_a_straight_line_is_known_from_three_points() -> None:
+    fractions = torch.tensor([0.0, 0.25, 1.0])
+
+    area = estimate_area(1 - fractions, fractions, 113)
+
+    assert (area.value, area.error) == pytest.approx((0.5, 0.0), abs=1e-6)
+
+
+@pytest.mark.parametrize("ready", [1, 2])
+def test_one_or_two_points_leave_the_area_open_between_zero_and_one(ready: int) -> None:
+    area = estimate_area(torch.tensor([0.8, 0.2])[:ready], torch.tensor([0.0, 1.0])[:ready], 113)
+
+    assert area.value - area.error <= 0 + 1e-6
+    assert area.value + area.error >= 1 - 1e-6
 
 
 def test_equal_pixels_keep_their_reading_order() -> None:

@@ -232,19 +232,22 @@ def test_hostile_names_stay_text(hostile_run: Run) -> None:
 # --- curves ------------------------------------------------------------------------------------
 
 
-def test_curves_on_their_way_have_no_areas(workbench: Workbench, choice: Choice) -> None:
+def test_curves_on_their_way_have_estimated_areas(workbench: Workbench, choice: Choice) -> None:
     event = next(event for event in workbench.run_steps(choice) if isinstance(event, Drawing))
 
     shown = views.curves(event.run, event.points)
 
     assert len(shown["x"]) == len(shown["insertion"]) == len(shown["deletion"]) > 0
-    assert "insertionAuc" not in shown
+    assert event.points is not None
+    assert shown["insertionAuc"] == event.points.insertion_area.value
+    assert shown["deletionError"] == event.points.deletion_area.error
 
 
 def test_complete_curves_have_their_areas(run: Run) -> None:
     shown = views.curves(run)
 
     assert (shown["x"][0], shown["x"][-1]) == (0, 1)
+    assert "insertionError" not in shown
     assert shown["insertionAuc"] == pytest.approx(
         np.trapezoid(shown["insertion"], shown["x"]), abs=1e-3
     )
