@@ -170,6 +170,19 @@ def test_layer_class_view_and_settings_reach_the_engine(tmp_path: Path, lite0: B
     np.testing.assert_allclose(saliency_map, expected.saliency_map.numpy(), atol=1e-6)
 
 
+def test_input_size_and_fitted_view_reach_the_engine(tmp_path: Path) -> None:
+    code = explain_quickly(tmp_path, "--view", "fit", "--input-size", "160x224")
+
+    assert code == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["network"]["input_size"] == [160, 224]
+    assert np.load(tmp_path / "saliency_map.npy").shape == (160, 224)
+    height, width = result["picture"]["size"]
+    top, left, bottom, right = result["picture"]["input_box"]
+    assert result["picture"]["seen_box"] == [0, 0, height, width]
+    assert (bottom - top) / (right - left) == pytest.approx(height / width, rel=0.02)
+
+
 def test_class_may_be_given_by_its_index(tmp_path: Path) -> None:
     assert explain_quickly(tmp_path, "--class", "281") == 0
 
@@ -354,6 +367,8 @@ BAD_OPTIONS = {
     "class name": (["--class", "taby"], "'tabby'"),
     "class index": (["--class", "1000"], "between 0 and 999"),
     "view": (["--view", "half"], "'whole'"),
+    "input size": (["--input-size", "224px"], "N or HxW in pixels; got '224px'"),
+    "input size 0": (["--input-size", "0"], "at least 1 pixel; got 0"),
     "preset": (["--preset", "papier"], "'paper'"),
     "groups 0": (["--groups", "0"], "groups must be at least 1; got 0"),
     "groups above channels": (["--groups", "321"], "320"),

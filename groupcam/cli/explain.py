@@ -18,7 +18,13 @@ import torchvision
 
 import groupcam
 from groupcam.cli.bars import download_bars, run_with_bar
-from groupcam.cli.result_folder import result_folder, write_curves, write_manifest, write_maps
+from groupcam.cli.result_folder import (
+    Seen,
+    result_folder,
+    write_curves,
+    write_manifest,
+    write_maps,
+)
 from groupcam.images import Picture, open_picture
 from groupcam.metrics import Curves, curve_steps
 from groupcam.models import DEFAULT_BACKBONE, Backbone, View, load_backbone
@@ -76,15 +82,19 @@ def run(args: argparse.Namespace) -> None:
         explanation, curves = _compute(args, backbone, picture, config)
         elapsed_s = {"loading": loaded - started, "computing": time.perf_counter() - loaded}
 
-        box = backbone.preprocessing.box(picture.rgb.shape[:2], args.view)
+        height, width = picture.rgb.shape[:2]
+        seen = Seen(
+            backbone.preprocessing.box((height, width), args.view),
+            backbone.preprocessing.inner((height, width), args.view),
+        )
         write_maps(
-            folder, picture.rgb, box, explanation, color_map=args.color_map, opacity=args.opacity
+            folder, picture.rgb, seen, explanation, color_map=args.color_map, opacity=args.opacity
         )
         if curves is not None:
             write_curves(folder, curves, explanation.class_label)
         manifest = {
             "versions": _versions(),
-            "picture": _picture_facts(args, picture, box),
+            "picture": _picture_facts(args, picture, seen),
             "network": _network_facts(args, backbone),
             **_explanation_facts(backbone, explanation),
             "curves": None if curves is None else _curves_facts(curves),
@@ -120,6 +130,12 @@ def _add_network_options(group: Any) -> None:
         "--device", default="cpu", help="for example cuda or mps (default: %(default)s)"
     )
     group.add_argument(
+        "--input-size",
+        metavar="N|HxW",
+        type=_input_size,
+        help="side of the network's input in pixels, or height x width (default: the weights' own)",
+    )
+    group.add_argument(
         "--target-layer",
         metavar="NAME",
         help="see 'python -m groupcam layers' (default: the backbone's own)",
@@ -134,7 +150,8 @@ def _add_network_options(group: Any) -> None:
         "--view",
         choices=get_args(View),
         default="crop",
-        help="the model's own crop, or the whole picture stretched (default: %(default)s)",
+        help="the model's own crop, or the whole picture: stretched (whole) or with a border "
+        "(fit) (default: %(default)s)",
     )
 
 
@@ -180,6 +197,15 @@ def _number_or_none(text: str) -> float | None:
         raise argparse.ArgumentTypeError(f"must be a number or none; got '{text}'") from None
 
 
+def _input_size(text: str) -> int | tuple[int, int]:
+    """Return the side of a square, "224", or (H, W), "224x320"."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"must be N or HxW in pixels; got '{text}'")
+    numbers = [int(side) for side in sides]
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
 def _opacity(text: str) -> float:
     """Return a number in [0, 1], checked before the network runs."""
     try:
@@ -195,7 +221,7 @@ def _load(args: argparse.Namespace) -> Backbone:
     """Return the backbone that the options name."""
     weights = None if args.weights == "none" else args.weights
     with download_bars() as progress:
-        return load_backbone(args.backbone, weights, args.device, progress)
+        return load_backbone(args.backbone, weights, args.device, progress, args.input_size)
 
 
 def _compute(
@@ -227,9 +253,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _picture_facts(
-    args: argparse.Namespace, picture: Picture, box: tuple[int, int, int, int]
-) -> dict[str, Any]:
+def _picture_facts(args: argparse.Namespace, picture: Picture, seen: Seen) -> dict[str, Any]:
     """Return what picture it was and what part of it the network saw."""
     return {
         "file": Path(args.image).name,
@@ -237,7 +261,8 @@ def _picture_facts(
         "size": list(picture.rgb.shape[:2]),
         "notes": list(picture.notes),
         "view": args.view,
-        "seen_box": list(box),
+        "seen_box": list(seen.box),
+        "input_box": list(seen.inner),
     }
 
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from PIL import Image
 from groupcam.errors import GroupCamError
 from groupcam.images import downscale
 from groupcam.metrics import Curves
+from groupcam.models.preprocessing import inner_part
 from groupcam.render.figures import curves_figure, masks_sheet, save_png
 from groupcam.render.heatmap import overlay
 from groupcam.saliency import Explanation
@@ -30,6 +31,13 @@ FILES = (OVERLAY, SALIENCY_MAP, MASKS, CURVES, CURVES_TABLE, MANIFEST)
 
 # Twice a tile of the masks sheet: sharp in print, and a 50-megapixel picture costs no more.
 _MASKED_PICTURE_SIDE_PX = 400
+
+
+class Seen(NamedTuple):
+    """What the network saw of a picture, and where: both (top, left, bottom, right)."""
+
+    box: tuple[int, int, int, int]  # in pixels of the picture
+    inner: tuple[int, int, int, int]  # in pixels of the input, without border
 
 
 @contextmanager
@@ -68,7 +76,7 @@ def result_folder(folder: Path) -> Iterator[Path]:
 def write_maps(
     folder: Path,
     rgb: npt.NDArray[np.uint8],
-    box: tuple[int, int, int, int],
+    seen: Seen,
     explanation: Explanation,
     *,
     color_map: str,
@@ -79,16 +87,18 @@ def write_maps(
     Args:
         folder: see `result_folder`.
         rgb: the picture, uint8 (H, W, 3).
-        box: (top, left, bottom, right) of what the network saw of it, in pixels.
+        seen: what the network saw of it.
         explanation: its map is saved as float32 at the size of the network's input.
         color_map: see `groupcam.render.heatmap.overlay`.
         opacity: see `groupcam.render.heatmap.overlay`.
     """
     saliency_map = explanation.saliency_map.numpy()
-    top, left, bottom, right = box
-    drawn = overlay(rgb, saliency_map, color_map=color_map, opacity=opacity, box=box)
-    seen = downscale(rgb[top:bottom, left:right], _MASKED_PICTURE_SIDE_PX)
-    sheet = masks_sheet(seen, explanation.group_masks.numpy(), explanation.group_weights.numpy())
+    on_picture = inner_part(saliency_map, seen.inner)
+    drawn = overlay(rgb, on_picture, color_map=color_map, opacity=opacity, box=seen.box)
+    top, left, bottom, right = seen.box
+    picture = downscale(rgb[top:bottom, left:right], _MASKED_PICTURE_SIDE_PX)
+    masks = inner_part(explanation.group_masks.numpy(), seen.inner)
+    sheet = masks_sheet(picture, masks, explanation.group_weights.numpy())
     with _disk_errors(folder):
         np.save(folder / SALIENCY_MAP, saliency_map)
         Image.fromarray(drawn).save(folder / OVERLAY)

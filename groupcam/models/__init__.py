@@ -8,6 +8,7 @@ from groupcam.models.catalogue import (
     resolve_name,
 )
 from groupcam.models.hub import Progress
+from groupcam.models.input_size import input_sizes
 from groupcam.models.layout_check import check_layout
 from groupcam.models.layouts import Layout, MapLayout, from_nchw, to_nchw
 from groupcam.models.preprocessing import Preprocessing, View
@@ -35,6 +36,7 @@ __all__ = [
     "check_layout",
     "default_target_layer",
     "from_nchw",
+    "input_sizes",
     "list_backbones",
     "list_weights",
     "load_backbone",

@@ -1,7 +1,7 @@
 """A network ready to be explained: weights, preprocessing, class names, device, lock."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,18 @@ from torch import Tensor, nn
 from groupcam.errors import GroupCamError, did_you_mean
 from groupcam.models.catalogue import resolve_name
 from groupcam.models.hub import Progress
+from groupcam.models.input_size import (
+    COMPLAINTS,
+    check_takes,
+    checked_size,
+    count_classes,
+    library_tag,
+    network_for_size,
+    refusal,
+)
 from groupcam.models.labels import numbered_names
 from groupcam.models.libraries import LIBRARIES
+from groupcam.models.logits import logits_of
 from groupcam.models.preprocessing import Preprocessing, View
 from groupcam.models.weights import WeightsInfo, build_network
 
@@ -68,9 +78,8 @@ class Backbone:
             GroupCamError: the network gives no logits (N, K), or K is not the number of names.
         """
         unnamed = cls(name, network, preprocessing, tuple(class_names or ("class 0",)))
-        zeros = torch.zeros(1, 3, *preprocessing.input_size, device=unnamed.device)
-        with unnamed.frozen(), torch.no_grad():
-            classes = _logits_of(network(zeros), 1).shape[1]
+        with unnamed.frozen():
+            classes = count_classes(network, preprocessing.input_size)
         names = numbered_names(classes) if class_names is None else tuple(class_names)
         _check_class_count(classes, len(names))
         return cls(name, network, preprocessing, names)
@@ -94,7 +103,7 @@ class Backbone:
         Raises:
             GroupCamError: the answer is not one logit per class and input.
         """
-        logits = _logits_of(self.network(inputs), inputs.shape[0])
+        logits = logits_of(self.network(inputs), inputs.shape[0])
         _check_class_count(logits.shape[1], len(self.class_names))
         return logits
 
@@ -156,6 +165,7 @@ def load_backbone(
     weights: str | Path | None = "default",
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
+    input_size: int | tuple[int, int] | None = None,
 ) -> Backbone:
     """Return a backbone of timm or torchvision, ready on `device`, in evaluation mode.
 
@@ -165,31 +175,38 @@ def load_backbone(
             file, or None for random weights (always the same ones).
         device: "cpu", "cuda", "cuda:1", "mps".
         progress: called with (what is done, bytes done, bytes in all or 0) during a download.
+        input_size: side of a square input or (H, W) in pixels, where the network allows it (see
+            `input_sizes`); position embeddings are interpolated, the picture is resized in the
+            same proportion to the crop. None: the size that the weights were evaluated with.
 
     Raises:
         GroupCamError: unknown name, tag or device; a weights file that does not fit; a network
-            that takes no RGB pictures or does not fit into memory.
+            that takes no RGB pictures or not of this size, or does not fit into memory.
         WeightsUnavailableError: the weights must be downloaded and cannot be.
     """
     library_name, architecture = resolve_name(name)
     library = LIBRARIES[library_name]
     target = _checked_device(device)
+    size = None if input_size is None else checked_size(input_size)
+    if size is not None:
+        check_takes(name, library_tag(name, weights), size)  # before anything is downloaded
     try:
         built = build_network(name, weights, progress)
-        network = built.network.to(device=target)
-        # Twice as fast on a CPU (measured on EfficientNet-Lite0); only 4-D weights are affected.
-        network = network.to(memory_format=torch.channels_last)
-        network.eval().requires_grad_(False)
+        network = built.network.eval()
         preprocessing = library.preprocessing(architecture, built.tag)
-        zeros = torch.zeros(1, 3, *preprocessing.input_size, device=target)
-        with torch.no_grad():
-            classes = _logits_of(network(zeros), 1).shape[1]
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise GroupCamError(_too_large(name, target)) from error
-    except RuntimeError as error:
-        # The CPU allocator has no error class of its own.
-        if "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error):
+        if size is not None and size != preprocessing.input_size:
+            network = network_for_size(name, built.tag, network, size)
+            preprocessing = library.preprocessing(architecture, built.tag, size)
+        # Twice as fast on a CPU (measured on EfficientNet-Lite0); only 4-D weights are affected.
+        network = network.to(device=target).to(memory_format=torch.channels_last)
+        network.requires_grad_(False)
+        classes = count_classes(network, preprocessing.input_size)
+    except (MemoryError, *COMPLAINTS) as error:
+        if _is_out_of_memory(error):
             raise GroupCamError(_too_large(name, target)) from error
+        # Without values, a look-up beyond the end of a table is not noticed.
+        if size is not None and isinstance(error, IndexError):
+            raise refusal(name, built.tag, size) from error
         raise
     return Backbone(
         name=name,
@@ -198,21 +215,6 @@ def load_backbone(
         class_names=library.class_names(architecture, built.tag, classes),
         weights=built.info,
     )
-
-
-def _logits_of(answer: object, batch: int) -> Tensor:
-    """Return the logits (N, K) in a network's answer: itself, its "logits", or its first entry."""
-    if isinstance(answer, Mapping):
-        answer = answer["logits"] if "logits" in answer else next(iter(answer.values()), None)
-    elif isinstance(answer, Sequence):
-        answer = answer[0] if len(answer) else None
-    if not isinstance(answer, Tensor) or answer.ndim != 2 or answer.shape[0] != batch:
-        found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise GroupCamError(
-            f"The network must give logits (N, K), here ({batch}, K); got {found}. "
-            "Choose a classifier, or wrap the network so that it returns its logits."
-        )
-    return answer
 
 
 def _check_class_count(logits: int, names: int) -> None:
@@ -242,6 +244,14 @@ def _checked_device(device: str | torch.device) -> torch.device:
     if target.type == "meta":
         raise GroupCamError("device must be able to compute; got 'meta'. Use 'cpu'.")
     return target
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out; the CPU allocator has no error class of its own."""
+    signs = ("DefaultCPUAllocator", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    )
 
 
 def _too_large(name: str, device: torch.device) -> str:

@@ -13,6 +13,7 @@ import timm.models
 import torchvision
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 from groupcam.models.hub import HubFile, UrlFile, WeightsFile
 from groupcam.models.labels import imagenet_names, numbered_names, unique_names
@@ -56,8 +57,34 @@ class Library(Protocol):
     ) -> nn.Module:
         """Return the network with the library's own weights: the file and what was read from it."""
 
-    def preprocessing(self, architecture: str, tag: str | None) -> Preprocessing:
-        """Return the evaluation transform that belongs to a tag (None: the default tag's)."""
+    def build_for_size(
+        self,
+        architecture: str,
+        tag: str | None,
+        network: nn.Module,
+        classes: int,
+        input_size: tuple[int, int],
+    ) -> nn.Module:
+        """Return a copy of a network for another input size (H, W).
+
+        The weights are `network`'s; those that belong to places of the input, such as position
+        embeddings, are interpolated as the library does it.
+
+        Raises:
+            TypeError: the architecture has no input size to set when it is built.
+            Exception: it cannot be built for this size, in the library's own words.
+        """
+
+    def preprocessing(
+        self, architecture: str, tag: str | None, input_size: tuple[int, int] | None = None
+    ) -> Preprocessing:
+        """Return the evaluation transform that belongs to a tag (None: the default tag's).
+
+        With another `input_size` (H, W) the crop keeps its share of the resized picture.
+        """
+
+    def smallest_input_size(self, architecture: str, tag: str | None) -> tuple[int, int]:
+        """Return the least (H, W) that the library states for a tag; (1, 1) if it does not."""
 
     def class_names(self, architecture: str, tag: str | None, classes: int) -> tuple[str, ...]:
         """Return one unique name per class."""
@@ -104,24 +131,8 @@ class TimmLibrary:
         state_dict: dict[str, Tensor] | None = None,
     ) -> nn.Module:
         """Return the network; given weights go through timm's own conversion of old formats."""
-        config = self._config(architecture, tag)
-        classes = classes or config.num_classes or IMAGENET_CLASSES
-        network: nn.Module = timm.create_model(
-            architecture,
-            pretrained=state_dict is not None,
-            pretrained_cfg=tag or None,
-            # source=None: weights come from the state_dict and from nowhere else.
-            pretrained_cfg_overlay={
-                "num_classes": classes,
-                "state_dict": state_dict,
-                "source": None,
-            },
-            num_classes=classes,
-        )
-        # timm keeps the loaded tensors in the configuration; they would double the memory.
-        configuration: Any = network.pretrained_cfg
-        configuration["state_dict"] = None
-        return network
+        classes = classes or self._config(architecture, tag).num_classes or IMAGENET_CLASSES
+        return self._create(architecture, tag, classes, state_dict, {})
 
     def build_official(
         self, architecture: str, tag: str, path: Path, state_dict: dict[str, Tensor]
@@ -129,10 +140,38 @@ class TimmLibrary:
         """Return the network with the weights of a tag."""
         return self.build(architecture, tag, state_dict=state_dict)
 
-    def preprocessing(self, architecture: str, tag: str | None) -> Preprocessing:
+    def build_for_size(
+        self,
+        architecture: str,
+        tag: str | None,
+        network: nn.Module,
+        classes: int,
+        input_size: tuple[int, int],
+    ) -> nn.Module:
+        """Return a copy of a network for another input size (H, W)."""
+        return self._create(
+            architecture,
+            tag,
+            classes,
+            network.state_dict(),
+            # These weights have lost the background class that some files begin with.
+            {"label_offset": None},
+            img_size=input_size,
+        )
+
+    def preprocessing(
+        self, architecture: str, tag: str | None, input_size: tuple[int, int] | None = None
+    ) -> Preprocessing:
         """Return the evaluation transform of timm's configuration for the tag."""
         config = self._config(architecture, tag).to_dict()
+        if input_size is not None:
+            config["input_size"] = (config["input_size"][0], *input_size)
         return preprocessing_from_timm(resolve_data_config(pretrained_cfg=config))
+
+    def smallest_input_size(self, architecture: str, tag: str | None) -> tuple[int, int]:
+        """Return timm's `min_input_size`; (1, 1) if it is not stated."""
+        stated = self._config(architecture, tag).min_input_size
+        return (1, 1) if stated is None else (stated[1], stated[2])
 
     def class_names(self, architecture: str, tag: str | None, classes: int) -> tuple[str, ...]:
         """Return the weights' own labels, else ImageNet's by the number of classes."""
@@ -142,6 +181,38 @@ class TimmLibrary:
             described = config.label_descriptions or {}
             return unique_names([described.get(label, label) for label in labels], labels)
         return imagenet_names(classes) or numbered_names(classes)
+
+    def _create(
+        self,
+        architecture: str,
+        tag: str | None,
+        classes: int,
+        state_dict: dict[str, Tensor] | None,
+        overlay: dict[str, Any],
+        **settings: Any,
+    ) -> nn.Module:
+        """Return the network that timm builds, with some fields of its configuration replaced.
+
+        `settings` are the architecture's own; timm says with a TypeError which are unknown.
+        """
+        network: nn.Module = timm.create_model(
+            architecture,
+            pretrained=state_dict is not None,
+            pretrained_cfg=tag or None,
+            # source=None: weights come from the state_dict and from nowhere else.
+            pretrained_cfg_overlay={
+                "num_classes": classes,
+                "state_dict": state_dict,
+                "source": None,
+                **overlay,
+            },
+            num_classes=classes,
+            **settings,
+        )
+        # timm keeps the loaded tensors in the configuration; they would double the memory.
+        configuration: Any = network.pretrained_cfg
+        configuration["state_dict"] = None
+        return network
 
     def _config(self, architecture: str, tag: str | None) -> Any:
         return timm.models.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture)
@@ -207,9 +278,47 @@ class TorchvisionLibrary:
         )
         return network
 
-    def preprocessing(self, architecture: str, tag: str | None) -> Preprocessing:
+    def build_for_size(
+        self,
+        architecture: str,
+        tag: str | None,
+        network: nn.Module,
+        classes: int,
+        input_size: tuple[int, int],
+    ) -> nn.Module:
+        """Return a copy of a network for another input size (H, W).
+
+        Torchvision has two names for the setting: one takes (H, W), one the side of a square.
+        """
+        settings: list[dict[str, Any]] = [{"input_size": input_size}]
+        if input_size[0] == input_size[1]:
+            settings.append({"image_size": input_size[0]})
+        state_dict = network.state_dict()
+        for setting in settings:
+            try:
+                built: Any = torchvision.models.get_model(
+                    architecture, weights=None, num_classes=classes, **setting
+                )
+            except TypeError as error:
+                refusal = error
+                continue
+            if "encoder.pos_embedding" in state_dict:
+                state_dict = interpolate_embeddings(input_size[0], built.patch_size, state_dict)
+            built.load_state_dict(state_dict)
+            resized: nn.Module = built
+            return resized
+        raise refusal
+
+    def preprocessing(
+        self, architecture: str, tag: str | None, input_size: tuple[int, int] | None = None
+    ) -> Preprocessing:
         """Return the transform of the weights."""
-        return preprocessing_from_torchvision(self._weights(architecture, tag).transforms())
+        preset = self._weights(architecture, tag).transforms()
+        return preprocessing_from_torchvision(preset, input_size)
+
+    def smallest_input_size(self, architecture: str, tag: str | None) -> tuple[int, int]:
+        """Return (1, 1): torchvision's `min_size` is of the network as built for its weights."""
+        return (1, 1)
 
     def class_names(self, architecture: str, tag: str | None, classes: int) -> tuple[str, ...]:
         """Return the categories that the weights list."""

@@ -5,7 +5,7 @@ timm's `create_transform(..., is_training=False)` and torchvision's `ImageClassi
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from torch import Tensor
 
 from groupcam.errors import GroupCamError
 
-View = Literal["crop", "whole"]
+View = Literal["crop", "whole", "fit"]
 CropMode = Literal["center", "squash", "border"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+
+Values = TypeVar("Values", np.ndarray, Tensor)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -76,8 +78,9 @@ class Preprocessing:
 
         Args:
             rgb: uint8 (H, W, 3); not changed.
-            view: "crop" is the weights' own transform; "whole" stretches the whole picture to
-                `input_size` so that nothing is cut off.
+            view: "crop" is the weights' own transform; the others cut nothing off: "whole"
+                stretches the picture to `input_size`, "fit" keeps its aspect and fills the rest
+                with the mean colour.
 
         Returns:
             Normalised float32 (3, H, W) with H, W = `input_size`.
@@ -98,7 +101,7 @@ class Preprocessing:
         bottom, right = min(top + height, place.height), min(left + width, place.width)
         picture = picture.crop((left, top, right, bottom))
         if picture.size != (width, height):
-            canvas = Image.new("RGB", (width, height), self._border_colour())
+            canvas = Image.new("RGB", (width, height), self._border_colour(view))
             canvas.paste(picture, (max(-place.left, 0), max(-place.top, 0)))
             picture = canvas
 
@@ -121,6 +124,24 @@ class Preprocessing:
         left, right = _span(place.left, self.input_size[1], place.width, size_hw[1])
         return top, left, bottom, right
 
+    def inner(self, size_hw: tuple[int, int], view: View = "crop") -> tuple[int, int, int, int]:
+        """Return (top, left, bottom, right) of the part of the input that holds picture.
+
+        It shows what `box` cuts out of the picture; around it there is only border. So a map of
+        the input belongs on the picture like this: its `inner` part, stretched over `box`.
+
+        Args:
+            size_hw: the picture's (H, W) in pixels.
+            view: as in a call.
+
+        Returns:
+            Pixels of the input; all of it unless the picture is smaller along an axis.
+        """
+        place = self._placement(size_hw, view)
+        height, width = self.input_size
+        top, left = max(-place.top, 0), max(-place.left, 0)
+        return top, left, min(height, top + place.height), min(width, left + place.width)
+
     def to_rgb(self, inputs: Tensor) -> np.ndarray:
         """Return the pictures behind normalised inputs: (..., 3, H, W) -> uint8 (..., H, W, 3)."""
         inputs = inputs.detach().float()
@@ -134,9 +155,9 @@ class Preprocessing:
         std = torch.tensor(self.std, device=like.device).view(3, 1, 1)
         return mean, std
 
-    def _border_colour(self) -> tuple[int, int, int]:
+    def _border_colour(self, view: View) -> tuple[int, int, int]:
         """Return what surrounds a picture that does not fill the input."""
-        if self.crop_mode != "border":
+        if view != "fit" and self.crop_mode != "border":
             return (0, 0, 0)
         red, green, blue = (round(255 * value) for value in self.mean)
         return (red, green, blue)
@@ -147,7 +168,7 @@ class Preprocessing:
             raise GroupCamError(f"view must be one of {get_args(View)}; got {view!r}.")
         if view == "whole":
             return _Placement(*self.input_size, top=0, left=0)
-        height, width = self._resized_size(size_hw)
+        height, width = self._resized_size(size_hw, view)
         return _Placement(
             height,
             width,
@@ -155,20 +176,24 @@ class Preprocessing:
             left=_centred_offset(width, self.input_size[1]),
         )
 
-    def _resized_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Return the picture's size (H, W) after the resize of view "crop"."""
+    def _resized_size(self, size_hw: tuple[int, int], view: View) -> tuple[int, int]:
+        """Return the picture's size (H, W) after the resize of view "crop" or "fit".
+
+        "fit" is the crop mode "border" with nothing cut off.
+        """
         height, width = size_hw
-        target_height, target_width = self.resized_to
-        if self.crop_mode == "squash":
-            return self.resized_to
-        if self.crop_mode == "center" and target_height == target_width:
+        target_height, target_width = self.input_size if view == "fit" else self.resized_to
+        crop_mode = "border" if view == "fit" else self.crop_mode
+        if crop_mode == "squash":
+            return target_height, target_width
+        if crop_mode == "center" and target_height == target_width:
             # torchvision.transforms.Resize(int): the long side is cut, not rounded.
             if height <= width:
                 return target_height, max(1, int(target_height * width / height))
             return max(1, int(target_width * height / width)), target_width
         # timm.data.transforms.ResizeKeepRatio
         ratios = (height / target_height, width / target_width)
-        ratio = max(ratios) if self.crop_mode == "border" else min(ratios)
+        ratio = max(ratios) if crop_mode == "border" else min(ratios)
         return max(1, round(height / ratio)), max(1, round(width / ratio))
 
 
@@ -178,6 +203,12 @@ class _Placement:
     width: int
     top: int  # of the input inside the resized picture; negative where a border is added
     left: int
+
+
+def inner_part(values: Values, inner: tuple[int, int, int, int]) -> Values:
+    """Return the part of a map of the input, (..., H, W), that `Preprocessing.inner` names."""
+    top, left, bottom, right = inner
+    return values[..., top:bottom, left:right]
 
 
 def preprocessing_from_timm(data_config: dict[str, Any]) -> Preprocessing:
@@ -206,15 +237,24 @@ def preprocessing_from_timm(data_config: dict[str, Any]) -> Preprocessing:
     )
 
 
-def preprocessing_from_torchvision(preset: Any) -> Preprocessing:
-    """Return what a torchvision `ImageClassification` preset (`weights.transforms()`) does."""
+def preprocessing_from_torchvision(
+    preset: Any, input_size: tuple[int, int] | None = None
+) -> Preprocessing:
+    """Return what a torchvision `ImageClassification` preset (`weights.transforms()`) does.
+
+    Args:
+        preset: the weights' transform.
+        input_size: another (H, W) than its own. The share of the resized picture that the crop
+            keeps stays the same.
+    """
     (crop,) = preset.crop_size
     (resize,) = preset.resize_size
+    height, width = input_size or (crop, crop)
     return Preprocessing(
-        input_size=(crop, crop),
+        input_size=(height, width),
         mean=tuple(preset.mean),
         std=tuple(preset.std),
-        resize_size=(resize, resize),
+        resize_size=(round(height * resize / crop), round(width * resize / crop)),
         interpolation=preset.interpolation.value,
     )
 

@@ -93,8 +93,8 @@ def explain(
         target_layer: name of a module that gives a 2D map; None takes the backbone's default.
         class_index: the class to explain, for a tensor also one a picture; None takes the top
             class of each picture.
-        view: the model's own crop, or the whole picture stretched to the input. Tensors are
-            taken as they are.
+        view: the model's own crop, or the whole picture: stretched to the input ("whole"), or
+            with a border around it ("fit"). Tensors are taken as they are.
 
     Raises:
         GroupCamError: a value is not possible for this picture, network or layer.

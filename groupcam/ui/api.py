@@ -39,7 +39,7 @@ def add_endpoints(workbench: Workbench) -> None:
     network: dict[str, Any] = {
         "image": gr.Image(visible=False, type="filepath", image_mode=None, label="image"),
         "backbone": gr.Textbox(DEFAULT_BACKBONE, visible=False, label="backbone"),
-        "view": gr.Textbox("crop", visible=False, label="view: crop or whole"),
+        "view": gr.Textbox("crop", visible=False, label="view: crop, whole or fit"),
     }
     target: dict[str, Any] = {
         "target_layer": gr.Textbox("", visible=False, label="target layer; empty: the default"),

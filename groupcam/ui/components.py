@@ -15,7 +15,11 @@ ASSETS = Path(__file__).resolve().parents[2] / "assets"
 EXAMPLES = sorted((ASSETS / "examples").glob("*.jpg"))
 MODEL_QUEUE = "model"  # everything that runs a network waits in one line
 
-VIEWS: dict[str, str] = {"crop": "the model's own crop", "whole": "the whole picture"}
+VIEWS: dict[str, str] = {
+    "crop": "the model's own crop",
+    "whole": "the whole picture, stretched",
+    "fit": "the whole picture, with a border",
+}
 
 
 def from_assets(name: str, value: Any, **settings: Any) -> gr.HTML:
@@ -35,7 +39,7 @@ class ConfigControls:
         default = GroupCamConfig()
         self.groups = _slider("groups", "Groups G", maximum=320, step=1)
         self.blur_sigma_px = _slider("blur_sigma_px", "Blur sigma (px)", maximum=100, step=0.1)
-        with gr.Accordion("Advanced", open=False):
+        with gr.Accordion("Advanced", open=False) as self.advanced:
             with gr.Row():
                 self.presets = {
                     "paper": gr.Button("Paper's settings", size="sm"),
@@ -45,7 +49,7 @@ class ConfigControls:
                 [(text, name) for name, text in VIEWS.items()],
                 value="crop",
                 label="View",
-                info="The whole picture is stretched to the network's input.",
+                info="How the picture gets the shape of the network's input.",
             )
             self.grouping = _choice("grouping", "Grouping")
             self.merge = _choice("merge", "Masks merged")

@@ -44,6 +44,12 @@ class Run:
         return self.preprocessing.box((height, width), self.choice.view)
 
     @property
+    def inner(self) -> tuple[int, int, int, int]:
+        """Return (top, left, bottom, right): the part of the map that lies on that box."""
+        height, width = self.picture.rgb.shape[:2]
+        return self.preprocessing.inner((height, width), self.choice.view)
+
+    @property
     def size_bytes(self) -> int:
         """Return the memory that keeping this run costs beyond its picture and backbone."""
         tensors = [

@@ -20,6 +20,7 @@ from torch import Tensor
 from groupcam.images import downscale
 from groupcam.metrics.curves import PartialCurves, changed_pixels
 from groupcam.models import TargetLayer
+from groupcam.models.preprocessing import inner_part
 from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_weight, mask_caption
 from groupcam.render.heatmap import heatmap, masked_tile, overlay
 from groupcam.saliency.perturb import gaussian_blur
@@ -95,7 +96,7 @@ def viewer(run: Run, color_map: str) -> dict[str, Any]:
     """Return what assets/viewer.js draws: the picture, the heatmap and where it lies."""
     height, width = run.picture.rgb.shape[:2]
     top, left, bottom, right = run.box
-    saliency_map = run.explanation.saliency_map.numpy()
+    saliency_map = inner_part(run.explanation.saliency_map.numpy(), run.inner)
     shape = (bottom - top, right - left)
     scale = HEAT_SIDE_PX / max(shape)
     size = (max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale)))  # OpenCV: (W, H)
@@ -133,7 +134,7 @@ def saved_overlay(run: Run, color_map: str, opacity: float) -> UInt8Array:
     bottom, right = min(bottom, picture.shape[0]), min(right, picture.shape[1])
     return overlay(
         picture,
-        run.explanation.saliency_map.numpy(),
+        inner_part(run.explanation.saliency_map.numpy(), run.inner),
         color_map=color_map,
         opacity=opacity,
         box=None if run.box == (0, 0, height, width) else (top, left, bottom, right),
@@ -217,7 +218,7 @@ def masks(run: Run) -> dict[str, Any]:
     weights = explanation.group_weights.tolist()
     masked = explanation.masked_probability.tolist()
     is_dead = explanation.is_dead_group.tolist()
-    group_masks = explanation.group_masks
+    group_masks = inner_part(explanation.group_masks, run.inner)
     for place, group in enumerate(order):
         row, column = divmod(place, columns)
         sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = masked_tile(

@@ -1,14 +1,23 @@
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+import torch.nn.functional as F
+from timm.data.config import resolve_data_config
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from groupcam.errors import GroupCamError
 from groupcam.images import open_picture
-from groupcam.models import Backbone, Preprocessing, load_backbone
+from groupcam.models import Backbone, Preprocessing, input_sizes, load_backbone
+from groupcam.models import backbone as backbone_module
+from groupcam.models.libraries import LIBRARIES
+from groupcam.models.preprocessing import preprocessing_from_timm
 from tests.support import ROOT
 
 LITE_TOP_CLASSES = {"Egyptian cat", "tabby", "tiger cat"}
@@ -78,6 +87,150 @@ def test_both_libraries_name_the_same_classes(name: str) -> None:
     assert backbone.class_names[285] == "Egyptian cat"
     assert len(set(backbone.class_names)) == 1000
     assert backbone.class_index_of("egyptian CAT") == 285
+
+
+def test_network_sees_the_cat_at_another_size() -> None:
+    backbone = load_backbone("timm/tf_efficientnet_lite0", input_size=(192, 288))
+
+    cat = open_picture(ROOT / "assets" / "examples" / "cat.jpg")
+    inputs = backbone.preprocess(cat.rgb)
+    probabilities = backbone.logits(inputs).softmax(1)[0]
+
+    assert inputs.shape == (1, 3, 192, 288)
+    best = {backbone.class_names[index] for index in probabilities.topk(3).indices}
+    assert best == LITE_TOP_CLASSES
+
+
+def test_resize_keeps_its_proportion_to_the_crop() -> None:
+    backbone = load_backbone("timm/test_resnet", weights=None, input_size=320)
+    torchvisions = load_backbone("torchvision/squeezenet1_1", weights=None, input_size=112)
+
+    config = resolve_data_config(
+        model=timm.create_model("test_resnet"), args={"input_size": (3, 320, 320)}
+    )
+    assert backbone.preprocessing == preprocessing_from_timm(config)
+    # Its own: 256 before a crop of 224.
+    assert torchvisions.preprocessing.input_size == (112, 112)
+    assert torchvisions.preprocessing.resize_size == (128, 128)
+
+
+def test_position_embeddings_of_a_transformer_are_interpolated() -> None:
+    native = load_backbone("timm/vit_tiny_patch16_224", weights=None).network.state_dict()
+
+    backbone = load_backbone("timm/vit_tiny_patch16_224", weights=None, input_size=(128, 320))
+
+    resized = backbone.network.state_dict()
+    expected = resample_abs_pos_embed(native["pos_embed"], [8, 20], num_prefix_tokens=1)
+    torch.testing.assert_close(resized.pop("pos_embed"), expected)
+    torch.testing.assert_close(resized, {name: native[name] for name in resized})
+    assert backbone.logits(torch.zeros(2, 3, 128, 320)).shape == (2, 1000)
+
+
+def test_tables_of_relative_positions_are_interpolated() -> None:
+    native = load_backbone("timm/test_coatnet", weights=None).network.state_dict()
+
+    backbone = load_backbone("timm/test_coatnet", weights=None, input_size=224)
+
+    resized = backbone.network.state_dict()
+    changed = [name for name, tensor in resized.items() if tensor.shape != native[name].shape]
+    assert changed
+    assert all("rel_pos" in name for name in changed)
+    for name, tensor in resized.items():
+        if name not in changed:
+            torch.testing.assert_close(tensor, native[name])
+    # Smooth interpolation neither adds nor removes what all positions share.
+    table, own = resized[changed[0]], native[changed[0]]
+    assert table.abs().max() > 0
+    assert float(table.std() / own.std()) == pytest.approx(1, abs=0.6)
+
+
+def test_torchvisions_position_embeddings_are_interpolated() -> None:
+    network = LIBRARIES["torchvision"].build("vit_b_32", None)
+    native = network.state_dict()
+
+    resized = (
+        LIBRARIES["torchvision"]
+        .build_for_size("vit_b_32", None, network, 1000, (128, 128))
+        .state_dict()
+    )
+
+    name = "encoder.pos_embedding"
+    grid = native[name][:, 1:].unflatten(1, (7, 7)).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, (4, 4), mode="bicubic", align_corners=True)
+    expected = torch.cat([native[name][:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+    torch.testing.assert_close(resized.pop(name), expected)
+    torch.testing.assert_close(resized, {key: native[key] for key in resized})
+
+
+def test_weights_of_a_file_keep_their_classes_at_another_size(tmp_path: Path) -> None:
+    network = timm.create_model("test_vit_relpos", num_classes=7)
+    torch.save(network.state_dict(), tmp_path / "mine.pth")
+
+    backbone = load_backbone("timm/test_vit_relpos", tmp_path / "mine.pth", input_size=96)
+
+    assert backbone.logits(torch.zeros(1, 3, 96, 96)).shape == (1, 7)
+    weight = backbone.network.get_submodule("head").weight
+    torch.testing.assert_close(weight, network.get_submodule("head").weight, check_layout=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("timm/visformer_tiny", 256, "got 256 x 256 .*Its size is fixed at 224: leave input_size"),
+        ("torchvision/vit_b_32", (224, 256), "got 224 x 256 .*a square one, such as 128, 160"),
+        ("torchvision/alexnet", 20, "got 20 x 20 .*such as 128"),
+        ("timm/lambda_resnet26t", 64, "got 64 x 64 .*such as"),
+        ("timm/test_resnet", 0, "input_size must be at least 1 pixel; got 0"),
+    ],
+    ids=["fixed", "squares only", "too small", "below the stated least", "nothing"],
+)
+def test_impossible_input_sizes_are_refused(
+    name: str, size: int | tuple[int, int], message: str
+) -> None:
+    with pytest.raises(GroupCamError, match=message):
+        load_backbone(name, weights=None, input_size=size)
+
+
+def test_input_size_is_refused_before_weights_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwanted(*_: object) -> None:
+        raise AssertionError("asked for weights")
+
+    monkeypatch.setattr(backbone_module, "build_network", unwanted)
+
+    with pytest.raises(GroupCamError, match="Its size is fixed"):
+        load_backbone("timm/visformer_tiny", input_size=256)
+
+
+@pytest.mark.parametrize("size", ["224", 224.0, (224,), (224, 2.5), True])
+def test_input_size_of_another_type_is_refused(size: object) -> None:
+    with pytest.raises(TypeError, match="input_size must be a whole number or two"):
+        load_backbone("timm/test_resnet", weights=None, input_size=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("timm/resnet18", (224, 128, 160, 192, 256, 288, 384, 448)),
+        ("timm/vit_tiny_patch16_384", (384, 192, 256, 320, 448, 512, 640, 768)),
+        ("torchvision/regnet_y_400mf", (224, 128, 160, 192, 256, 288, 384, 448)),
+        # Patches of 14 pixels: multiples of 28, so that no part of a patch is left over.
+        ("timm/vit_small_patch14_dinov2", (518, 252, 336, 420, 616, 700, 868, 1036)),
+        ("timm/visformer_tiny", (224,)),
+    ],
+)
+def test_sizes_worth_offering_begin_with_the_weights_own(name: str, sizes: tuple[int, ...]) -> None:
+    assert input_sizes(name) == sizes
+    started = time.process_time()
+    input_sizes(name)
+    assert time.process_time() - started < 0.05  # known by now
+
+
+def test_offered_sizes_load() -> None:
+    _, *others = input_sizes("timm/test_coatnet")
+
+    for size in others[::3]:
+        backbone = load_backbone("timm/test_coatnet", weights=None, input_size=size)
+        assert backbone.preprocessing.input_size == (size, size)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "", "meta"])

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from groupcam.errors import GroupCamError
 from groupcam.models import Preprocessing, View
 from groupcam.models.preprocessing import (
     CropMode,
+    inner_part,
     preprocessing_from_timm,
     preprocessing_from_torchvision,
 )
@@ -87,7 +88,7 @@ def test_whole_view_keeps_all_four_corners() -> None:
     assert whole.shape == crop.shape == (3, 50, 50)
 
 
-@pytest.mark.parametrize("view", ["crop", "whole"])
+@pytest.mark.parametrize("view", get_args(View))
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_pixels_outside_the_box_do_not_reach_the_input(
@@ -113,6 +114,86 @@ def test_box_is_the_centred_square_of_a_wide_picture() -> None:
 
     assert preprocessing.box((100, 300)) == (6, 106, 94, 194)
     assert preprocessing.box((100, 300), "whole") == (0, 0, 100, 300)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("input_size", [(224, 224), (64, 96)], ids=str)
+def test_fit_equals_timms_border_mode_without_a_crop(
+    size: tuple[int, int], input_size: tuple[int, int]
+) -> None:
+    config: dict[str, Any] = {
+        "input_size": (3, *input_size),
+        "crop_pct": 1.0,
+        "crop_mode": "border",
+        "interpolation": "bicubic",
+        "mean": (0.5, 0.4, 0.3),
+        "std": (0.2, 0.3, 0.4),
+    }
+    rgb = random_picture(*size)
+    # The weights' own crop plays no part.
+    preprocessing = preprocessing_from_timm({**config, "crop_pct": 0.7, "crop_mode": "center"})
+
+    ours = preprocessing(rgb, "fit")
+
+    theirs = create_transform(**config, is_training=False)(Image.fromarray(rgb))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_fit_sees_the_whole_picture_inside_a_border_of_the_mean_colour() -> None:
+    # 100 x 300 -> 75 x 224.67: the longer side 225, so 75 rows in the middle of 225.
+    preprocessing = Preprocessing((225, 225))
+    white = np.full((100, 300, 3), 255, np.uint8)
+
+    inputs = preprocessing(white, "fit")
+
+    assert preprocessing.box((100, 300), "fit") == (0, 0, 100, 300)
+    assert preprocessing.inner((100, 300), "fit") == (75, 0, 150, 225)
+    assert inputs[:, 75:150].min() > 2  # white, normalised
+    border = torch.cat([inputs[:, :75], inputs[:, 150:]], dim=1)
+    assert border.abs().max() < 0.01  # the mean becomes 0, but for rounding to whole colours
+
+
+def test_inner_is_all_of_the_input_unless_there_is_a_border() -> None:
+    center, border = (
+        Preprocessing((64, 96), resize_size=(70, 105), crop_mode=mode)
+        for mode in ("center", "border")
+    )
+
+    assert center.inner((100, 300)) == center.inner((100, 300), "whole") == (0, 0, 64, 96)
+    assert center.box((100, 300), "fit") == (0, 0, 100, 300)
+    # 100 x 300 -> 35 x 105 fits into 70 x 105; 35 rows of the 64 are picture.
+    assert border.inner((100, 300)) == (14, 0, 49, 96)
+
+
+PICTURES = [(120, 90), (90, 120), (100, 100), (60, 240), (240, 60), (400, 380), (9, 13)]
+
+
+@pytest.mark.parametrize("view", get_args(View))
+@pytest.mark.parametrize("crop_mode", get_args(CropMode))
+@pytest.mark.parametrize("input_size", [(64, 64), (48, 80)], ids=str)
+@pytest.mark.parametrize("size", PICTURES, ids=str)
+def test_a_bright_dot_comes_back_to_the_pixel_where_it_was(
+    size: tuple[int, int], input_size: tuple[int, int], crop_mode: CropMode, view: View
+) -> None:
+    """What a view lays on the picture is `inner` of the map, stretched over `box`."""
+    resize_size = (input_size[0] * 9 // 8, input_size[1] * 9 // 8)
+    preprocessing = Preprocessing(input_size, resize_size=resize_size, crop_mode=crop_mode)
+    top, left, bottom, right = preprocessing.box(size, view)
+
+    for share in (0.1, 0.37, 0.5, 0.9):
+        dot = (top + int(share * (bottom - top)), left + int((1 - share) * (right - left)))
+        rgb = np.zeros((*size, 3), np.uint8)
+        rgb[dot] = 255
+        # Above black and above the border, which is no brighter than the mean.
+        brightness = preprocessing(rgb, view).sum(0) - preprocessing(rgb * 0, view).sum(0)
+
+        seen = inner_part(brightness, preprocessing.inner(size, view))
+        row, column = divmod(int(seen.argmax()), seen.shape[1])
+
+        scales = ((bottom - top) / seen.shape[0], (right - left) / seen.shape[1])
+        found = (top + (row + 0.5) * scales[0], left + (column + 0.5) * scales[1])
+        for here, there, scale in zip(found, dot, scales, strict=True):
+            assert abs(here - (there + 0.5)) <= max(1.0, scale)
 
 
 def test_to_rgb_undoes_the_normalisation() -> None:

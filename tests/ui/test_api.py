@@ -140,7 +140,7 @@ def test_curves_run_between_hidden_and_whole_picture(client: Client) -> None:
         ({"backbone": "nothing like it"}, "LIBRARY/ARCHITECTURE"),
         ({"target_layer": "blocks.66"}, "blocks.6"),
         ({"class_name": "Egyptian dog"}, "Egyptian cat"),
-        ({"view": "sideways"}, "view must be one of crop, whole; got 'sideways'"),
+        ({"view": "sideways"}, "view must be one of crop, whole, fit; got 'sideways'"),
         ({"groups": 0}, "groups must be at least 1; got 0"),
         ({"groups": 321}, "320"),
         ({"groups": 2.5}, "groups must be a whole number; got 2.5"),

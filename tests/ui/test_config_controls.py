@@ -103,7 +103,7 @@ def test_a_whole_float_becomes_a_whole_number(controls: ConfigControls, name: st
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"view": "sideways"}, GroupCamError, "view must be one of crop, whole; got 'sideways'"),
+        ({"view": "sideways"}, GroupCamError, "one of crop, whole, fit; got 'sideways'"),
         ({"view": None}, GroupCamError, "view must be one of"),
         ({"groups": 0}, GroupCamError, "groups must be at least 1; got 0"),
         ({"groups": 2.5}, TypeError, "groups must be a whole number"),

@@ -150,6 +150,29 @@ def test_an_overlay_without_opacity_is_the_picture_where_it_was_seen(run: Run) -
     np.testing.assert_array_equal(views.saved_overlay(run, "inferno", 0), run.picture.rgb)
 
 
+def test_a_border_around_the_picture_is_cut_off_map_and_masks(run: Run) -> None:
+    """40 x 30 pixels, fitted into 32 x 32: rows 4 to 28 hold picture."""
+    in_border = torch.zeros(32, 32)
+    in_border[:4] = in_border[28:] = 1
+    fitted = dataclasses.replace(run, choice=run.choice._replace(view="fit"))
+
+    for saliency_map, is_hot in ((in_border, False), (1 - in_border, True)):
+        explanation = dataclasses.replace(run.explanation, saliency_map=saliency_map)
+        shown = dataclasses.replace(fitted, explanation=explanation)
+
+        heat = decoded(views.viewer(shown, "inferno")["heat"])
+        saved = views.saved_overlay(shown, "inferno", 1)
+
+        assert (heat.min() > 100) if is_hot else (heat.max() < 10)
+        assert saved.shape == (30, 40, 3)
+        np.testing.assert_array_less(*((100, saved.mean(2)) if is_hot else (saved.mean(2), 10)))
+
+    white = Picture(np.full((30, 40, 3), 255, np.uint8))
+    explanation = dataclasses.replace(run.explanation, cell_masks=in_border.expand(4, -1, -1))
+    shown = dataclasses.replace(fitted, explanation=explanation, picture=white)
+    assert decoded(views.masks(shown)["sprite"]).max() < 100  # each tile hides all of the picture
+
+
 # --- group masks -------------------------------------------------------------------------------
 
 
