@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--check",
         action="store_true",
         help="explain a picture with each, with random weights, and print what came of it; "
-        "without PATTERN, with the smallest network of every timm family and all of torchvision",
+        "without PATTERN, with the smallest classifier of every timm family and all of torchvision",
     )
     check = parser.add_argument_group("check")
     check.add_argument(

@@ -76,7 +76,7 @@ class Journal:
 
 
 def size_steps(folder: Path) -> Generator[Progress, None, list[ArchitectureSize]]:
-    """Count the parameters of every architecture of both libraries.
+    """Measure every architecture of both libraries.
 
     Returns:
         One row an architecture, by library, family and name.
@@ -86,14 +86,13 @@ def size_steps(folder: Path) -> Generator[Progress, None, list[ArchitectureSize]
     for done, name in enumerate(names):
         yield done, len(names)
         if name not in journal.results:
-            size = ArchitectureSize(name, family_of(name) or "", count_parameters(name))
-            journal.add(dataclasses.asdict(size))
+            journal.add(dataclasses.asdict(measure(name)))
     yield len(names), len(names)
     return [ArchitectureSize(**journal.results[name]) for name in names]
 
 
-def count_parameters(name: str) -> int | None:
-    """Return the number of parameters of an architecture; None if it cannot be built here."""
+def measure(name: str) -> ArchitectureSize:
+    """Return the size of an architecture, which is built without weights where that can be."""
     library, _, architecture = name.partition("/")
     build = LIBRARIES[library].build
     try:
@@ -104,21 +103,31 @@ def count_parameters(name: str) -> int | None:
             # Some initialisations ask for values (torchvision's RegNet).
             network = build(architecture, None)
     except (MemoryError, RuntimeError):
-        return None
-    return sum(parameter.numel() for parameter in network.parameters())
+        return ArchitectureSize(name, family_of(name) or "", None)
+    return ArchitectureSize(
+        name=name,
+        family=family_of(name) or "",
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        # timm's encoders say 0, although as many classes as ImageNet has are asked for.
+        is_classifier=getattr(network, "num_classes", None) != 0,
+    )
 
 
 def sweep_names(sizes: Sequence[ArchitectureSize]) -> list[str]:
-    """Return what stands for all: the smallest member of each timm family, all of torchvision."""
-    parameters = {size.name: size.parameters for size in sizes}
+    """Return what stands for all: the smallest classifier of each timm family, all of torchvision.
 
-    def size_of(name: str) -> tuple[float, str]:
-        count = parameters[name]
-        return (float("inf") if count is None else count), name
+    A family without any classifier is stood for by its smallest member.
+    """
+    by_name = {size.name: size for size in sizes}
+
+    def rank(name: str) -> tuple[bool, float, str]:
+        size = by_name[name]
+        count = float("inf") if size.parameters is None else size.parameters
+        return not size.is_classifier, count, name
 
     names: list[str] = []
     for (library, _), members in families().items():
-        names += [min(members, key=size_of)] if library == "timm" else members
+        names += [min(members, key=rank)] if library == "timm" else members
     return names
 
 

@@ -3,8 +3,8 @@
 A family is the library's module that defines the architecture: timm's `vision_transformer`,
 torchvision's `resnet`. Families come from the installed libraries. Sizes and verdicts come from
 two tables that `python -m groupcam backbones --check` wrote: `architectures.csv` has every
-architecture, `checked_backbones.csv` the smallest member of each timm family and all classifiers
-of torchvision. Libraries newer than the tables may have names that the tables lack.
+architecture, `checked_backbones.csv` the smallest classifier of each timm family and all of
+torchvision. Libraries newer than the tables may have names that the tables lack.
 """
 
 import csv
@@ -35,6 +35,7 @@ class ArchitectureSize:
     name: str  # "library/architecture"
     family: str
     parameters: int | None  # with the default number of classes; None: could not be counted
+    is_classifier: bool = True  # False: an encoder without a head, whatever classes are asked for
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def families() -> dict[Family, tuple[str, ...]]:
 
 def parameters_of(name: str) -> int | None:
     """Return a backbone's number of parameters; None where the table does not have it."""
-    return _parameters_by_name().get(name)
+    size = _sizes_by_name().get(name)
+    return None if size is None else size.parameters
 
 
 def check_of(name: str) -> CheckedBackbone | None:
@@ -86,6 +88,12 @@ def check_of(name: str) -> CheckedBackbone | None:
     checks = _checks_by_name()
     if name in checks:
         return checks[name]
+    size = _sizes_by_name().get(name)
+    if size is not None and not size.is_classifier:
+        reason = f"{name} is an encoder: it has no head that gives logits."
+        return CheckedBackbone(
+            size.family, name, size.parameters, verdict="no classifier head", reason=reason
+        )
     family = _families_by_name().get(name)
     relatives = [
         check for known, check in checks.items() if _families_by_name().get(known) == family
@@ -97,7 +105,12 @@ def read_sizes(path: Path = ARCHITECTURES_TABLE) -> list[ArchitectureSize]:
     """Return the rows of a table of sizes."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
-            ArchitectureSize(row["name"], row["family"], _whole(row["parameters"]))
+            ArchitectureSize(
+                row["name"],
+                row["family"],
+                _whole(row["parameters"]),
+                is_classifier=row["is_classifier"] == "True",
+            )
             for row in csv.DictReader(file)
         ]
 
@@ -152,8 +165,8 @@ def _families_by_name() -> dict[str, Family]:
 
 
 @functools.cache
-def _parameters_by_name() -> dict[str, int | None]:
-    return {row.name: row.parameters for row in read_sizes()}
+def _sizes_by_name() -> dict[str, ArchitectureSize]:
+    return {row.name: row for row in read_sizes()}
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from groupcam.evaluate import backbone_check, backbone_sweep
 from groupcam.evaluate.backbone_check import check_backbone, made_up_picture
 from groupcam.evaluate.backbone_sweep import (
     check_steps,
-    count_parameters,
+    measure,
     size_steps,
     sweep_names,
 )
@@ -201,8 +201,13 @@ def test_sizes_that_were_counted_before_an_interruption_are_kept(
 ) -> None:
     members = {("timm", "a"): ("timm/a_one", "timm/a_two")}
     counted: list[str] = []
+
+    def measure(name: str) -> ArchitectureSize:
+        counted.append(name)
+        return ArchitectureSize(name, "a", 7)
+
     monkeypatch.setattr(backbone_sweep, "families", lambda: members)
-    monkeypatch.setattr(backbone_sweep, "count_parameters", counted.append)
+    monkeypatch.setattr(backbone_sweep, "measure", measure)
     steps = size_steps(folder)
     assert list(itertools.islice(steps, 2)) == [(0, 2), (1, 2)]
     steps.close()
@@ -213,34 +218,46 @@ def test_sizes_that_were_counted_before_an_interruption_are_kept(
     assert [size.name for size in sizes] == counted
 
 
-def test_counting_that_fails_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(self: object, architecture: str, tag: str | None) -> torch.nn.Module:
+def test_network_that_cannot_be_built_has_no_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(self: object, architecture: str, tag: str | None) -> nn.Module:
         raise RuntimeError("not enough memory")
 
     monkeypatch.setattr(TimmLibrary, "build", build)
 
-    assert count_parameters("timm/resnet18") is None
+    assert measure("timm/resnet18") == ArchitectureSize("timm/resnet18", "resnet", None)
 
 
-def test_sweep_takes_the_smallest_of_a_timm_family_and_all_of_torchvision(
+def test_encoder_without_a_head_is_no_classifier() -> None:
+    assert not measure("timm/gemma4_vit_167m_enc").is_classifier
+    assert measure("timm/gemma4_vit_167m").is_classifier
+
+
+def test_sweep_takes_the_smallest_classifier_of_a_timm_family_and_all_of_torchvision(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     members = {
-        ("timm", "a"): ("timm/a_large", "timm/a_small", "timm/a_unknown"),
+        ("timm", "a"): ("timm/a_large", "timm/a_small", "timm/a_unknown", "timm/a_headless"),
         ("timm", "b"): ("timm/b_unknown",),
+        ("timm", "c"): ("timm/c_headless",),
         ("torchvision", "a"): ("torchvision/a_large", "torchvision/a_small"),
     }
-    sizes = {"large": 9, "small": 4, "unknown": None}
+    sizes = {"large": 9, "small": 4, "headless": 1, "unknown": None}
     monkeypatch.setattr(backbone_sweep, "families", lambda: members)
     rows = [
-        ArchitectureSize(name, family, sizes[name.partition("_")[2]])
+        ArchitectureSize(name, family, sizes[kind], is_classifier=kind != "headless")
         for (_, family), names in members.items()
         for name in names
+        for kind in [name.partition("_")[2]]
     ]
 
     names = sweep_names(rows)
 
-    assert names == ["timm/a_small", "timm/b_unknown", "torchvision/a_large", "torchvision/a_small"]
+    assert names == [
+        "timm/a_small",
+        "timm/b_unknown",
+        "timm/c_headless",
+        *members["torchvision", "a"],
+    ]
 
 
 # --- one backbone ----------------------------------------------------------------------------
