@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from groupcam.models import Backbone, TargetLayer, to_nchw
-from groupcam.models.probe import tensors_in
+from groupcam.models.bands import tensors_in
 
 
 def mean_activations(

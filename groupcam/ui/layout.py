@@ -11,6 +11,7 @@ from groupcam.ui.components import EXAMPLES
 TOP_CLASSES = 5
 WELCOME = "Ready. Choose a picture to see where the network looks."
 TOP_PREDICTION = ("Top prediction", "")
+OWN_SIZE = ("the weights' own", "")
 DEFAULT_WEIGHTS, RANDOM_WEIGHTS = "default", "random"
 NO_CURVES: dict[str, list[float]] = {"x": [], "insertion": [], "deletion": []}
 
@@ -89,6 +90,14 @@ class Layout:
             label="What the network sees", num_top_classes=TOP_CLASSES, elem_id="gc-top"
         )
         self.settings = components.ConfigControls()
+        with self.settings.advanced:
+            self.input_size = gr.Dropdown(
+                [OWN_SIZE],
+                value=OWN_SIZE[1],
+                label="Input size",
+                info="A larger input has more cells and takes longer.",
+                interactive=True,
+            )
         with gr.Row():
             self.run_again = gr.Button("Run again", size="sm", min_width=90)
             self.stop = gr.Button("Stop", size="sm", min_width=90)

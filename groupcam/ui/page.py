@@ -49,7 +49,8 @@ class Page:
 
     def _wire(self, demo: gr.Blocks) -> None:
         controls = [
-            *(self.ui.backbone, self.ui.weights, self.ui.layer, self.ui.class_name),
+            *(self.ui.backbone, self.ui.weights, self.ui.input_size),
+            *(self.ui.layer, self.ui.class_name),
             *self.ui.settings.all,
         ]
         inputs = [
@@ -63,7 +64,7 @@ class Page:
         outputs = [
             *(self.ui.status, self.ui.viewer, self.ui.top, self.ui.masks),
             *(self.ui.weights, self.ui.weights_of),
-            *(self.ui.layers, self.ui.layer, self.ui.class_name),
+            *(self.ui.input_size, self.ui.layers, self.ui.layer, self.ui.class_name),
             *(
                 self.ui.detail,
                 self.ui.curves,
@@ -113,7 +114,8 @@ class Page:
             None,
             [
                 *(self.ui.weights, self.ui.weights_of),
-                *(self.ui.layers, self.ui.class_name, self.ui.shown_backbone),
+                *(self.ui.input_size, self.ui.layers, self.ui.class_name),
+                self.ui.shown_backbone,
             ],
             **private,
         )
@@ -133,7 +135,8 @@ class Page:
                 **private,
             )
         )
-        user_changes = [self.ui.backbone.input, self.ui.weights.input, self.ui.class_name.input]
+        lists = (self.ui.backbone, self.ui.weights, self.ui.input_size, self.ui.class_name)
+        user_changes = [dropdown.input for dropdown in lists]
         for control in self.ui.settings.all:
             user_changes.append(control.input)
             if isinstance(control, gr.Slider):
@@ -243,9 +246,9 @@ class Page:
             return {self.ui.picture_path: upload["path"]}
         for note in picture.notes:
             gr.Info(note)
-        backbone, weights, layer, _, *settings = controls
+        backbone, weights, input_size, layer, _, *settings = controls
         # Another picture starts at its top class.
-        choice = (new_id, backbone, weights, layer, "", *settings)
+        choice = (new_id, backbone, weights, input_size, layer, "", *settings)
         return {
             self.ui.token: self.latest.choose(str(request.session_hash), choice),
             self.ui.picture_id: new_id,

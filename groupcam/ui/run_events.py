@@ -9,8 +9,15 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
-from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
+from groupcam.models import (
+    Backbone,
+    TargetLayer,
+    default_target_layer,
+    resolve_target_layer,
+    target_layers,
+)
 from groupcam.models.catalogue import weight_tags
+from groupcam.models.input_size import input_sizes
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig
 from groupcam.steps import relay
@@ -73,6 +80,7 @@ class RunEvents:
         """Return the lists of a backbone's layers and classes, with what is chosen of each."""
         return {
             self.ui.shown_backbone: key,
+            self.ui.input_size: size_list(key, backbone),
             self.ui.layers: views.layers(target_layers(backbone), layer),
             self.ui.class_name: class_list(backbone, class_name),
         }
@@ -106,6 +114,7 @@ class RunEvents:
         percent: float,
         backbone_name: str,
         weights: str,
+        input_size: str,
         layer: str | None,
         class_name: str,
         *settings: Any,
@@ -125,6 +134,8 @@ class RunEvents:
                 yield self.weights_of(backbone)  # before it loads, which may fail
             if shown_backbone is None or shown_backbone.name != backbone_name:
                 layer = None
+            elif input_size:
+                backbone = backbone._replace(input_size=_pixels(input_size))
             wish = Choice(picture_id, backbone, layer or None, class_name or None, config, view)
             steps = self._steps(wish, shown_backbone, color_map, percent)
             for updates in steps:
@@ -229,6 +240,27 @@ def weights_list(key: BackboneKey) -> Any:
         ],
         value=RANDOM_WEIGHTS if key.weights is None else key.weights,
     )
+
+
+def size_list(key: BackboneKey, backbone: Backbone) -> Any:
+    """Return the list of input sizes, that of the key chosen."""
+    own, *others = input_sizes(key.name, key.weights)
+    chosen = "" if key.input_size is None else str(key.input_size)
+    grid = " × ".join(map(str, default_target_layer(backbone).shape[1:]))
+    sizes = [(f"{own} px, the weights' own", ""), *((f"{side} px", str(side)) for side in others)]
+    return gr.Dropdown(
+        choices=[
+            (f"{text} · {grid} cells" if value == chosen else text, value) for text, value in sizes
+        ],
+        value=chosen,
+    )
+
+
+def _pixels(text: str) -> int:
+    """Return the whole number that a visitor sent as an input size."""
+    if not text.isdecimal() or len(text) > 5:
+        raise GroupCamError(f"The input size must be one of those listed; got '{text}'.")
+    return int(text)
 
 
 def class_list(backbone: Backbone, chosen: str) -> Any:

@@ -28,6 +28,7 @@ from groupcam.models import (
 from groupcam.models.catalogue import weight_tags
 from groupcam.models.families import parameters_of
 from groupcam.models.hub import Progress
+from groupcam.models.input_size import input_sizes
 from groupcam.models.pool import BackboneKey, BackbonePool
 from groupcam.saliency import engine, explain_steps
 from groupcam.saliency.capture import Capture, capture_layer
@@ -49,6 +50,7 @@ from groupcam.ui.runs import (
 
 CURVE_STEPS = 112  # the authors' number at 224 x 224; larger inputs take larger steps
 
+MAX_INPUT_PX = 1024
 BACKBONE_BYTES = 1000 * 2**20
 PICTURE_BYTES = 600 * 2**20
 CAPTURE_BYTES = 300 * 2**20
@@ -127,6 +129,11 @@ class Workbench:
                 f"weights must be 'default', random or a tag of {key.name}; got "
                 f"'{key.weights}'.{did_you_mean(str(key.weights), tags)}"
             )
+        if key.input_size is not None and key.input_size > MAX_INPUT_PX:
+            raise GroupCamError(
+                f"The input size must be at most {MAX_INPUT_PX} pixels on the page; got "
+                f"{key.input_size}. Choose a smaller one."
+            )
         parameters = parameters_of(key.name)
         if self._max_parameters is not None and (parameters or 0) > self._max_parameters:
             raise GroupCamError(
@@ -141,7 +148,9 @@ class Workbench:
             progress=progress,
             **({} if key.input_size is None else {"input_size": key.input_size}),
         )
-        default_target_layer(backbone)  # probes the layers, so that the first picture need not
+        # What the page asks of every backbone, so that the first picture need not wait for it.
+        default_target_layer(backbone)
+        input_sizes(key.name, key.weights)
         engine.prepare_in_background(backbone)
         return backbone
 

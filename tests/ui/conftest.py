@@ -39,6 +39,8 @@ def picture_path(tmp_path: Path) -> Path:
 def workbench(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     """A workbench on which every backbone's name gives `tiny_cnn`."""
     monkeypatch.setattr(workbench_module, "weight_tags", lambda name: ("first", "second"))
+    monkeypatch.setattr(workbench_module, "input_sizes", lambda name, weights: (32, 48))
+    monkeypatch.setattr(run_events, "input_sizes", lambda name, weights: (32, 48))
     monkeypatch.setattr(run_events, "weight_tags", lambda name: ("first", "second"))
     monkeypatch.setattr(workbench_module, "load_backbone", lambda name, **_: tiny_cnn)
     # A thread that compiles would compete with the test.

@@ -1,5 +1,6 @@
 """The page's callbacks as Gradio calls them, with a tiny network and no server."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,16 +13,17 @@ import pytest
 from PIL import Image
 
 from groupcam.errors import WeightsUnavailableError
-from groupcam.models import Backbone
+from groupcam.models import Backbone, Preprocessing
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import PRESETS
+from groupcam.ui import workbench as workbench_module
 from groupcam.ui.components import EXAMPLES
 from groupcam.ui.page import Page
 from groupcam.ui.workbench import Workbench
 
 SHOWN = BackboneKey("test/network")
 VISITOR: Any = SimpleNamespace(session_hash="visitor")
-CONTROLS = ("test/network", "default", "", "")  # backbone, weights, layer, class
+CONTROLS = ("test/network", "default", "", "", "")  # backbone, weights, size, layer, class
 Play = Callable[..., dict[Any, Any]]
 
 
@@ -50,7 +52,8 @@ def play(page: Page) -> Play:
         named.update(page.ui.settings.by_field)
         raw = [values.get(name, control.value) for name, control in named.items()]
         layer, class_name = settings.get("layer", ""), settings.get("class_name", "")
-        choice = ["test/network", settings.get("weights", "default"), layer, class_name]
+        weights, size = settings.get("weights", "default"), settings.get("input_size", "")
+        choice = ["test/network", weights, size, layer, class_name]
         token = page.runs.settle(VISITOR, picture_id, *choice, *raw)
         shown = dict(taken)
         steps = page.runs.run(
@@ -148,7 +151,7 @@ def test_a_run_ends_when_a_newer_choice_is_made(page: Page, picture_path: Path) 
         if isinstance(updates, dict) and page.ui.viewer in updates:
             break
 
-    page.runs.settle(VISITOR, picture_id, *CONTROLS[:2], "features.0", "", *values)
+    page.runs.settle(VISITOR, picture_id, *CONTROLS[:3], "features.0", "", *values)
 
     assert list(steps) == [gr.skip()]
 
@@ -169,6 +172,25 @@ def test_random_weights_are_told_on_the_result(page: Page, play: Play, picture_p
     assert "this is no explanation" in shown[page.ui.status]
 
 
+def test_another_input_size_is_asked_of_the_loader_and_told(
+    page: Page, play: Play, picture_path: Path, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def load(name: str, *, input_size: int | None = None, **_: object) -> Backbone:
+        asked.append(input_size)
+        return dataclasses.replace(tiny_cnn, preprocessing=Preprocessing((48, 48)))
+
+    monkeypatch.setattr(workbench_module, "load_backbone", load)
+    shown = play(picture_path, input_size="48")
+
+    assert asked == [48]
+    assert "at 48 px" in shown[page.ui.viewer]["caption"]
+    sizes = shown[page.ui.input_size]
+    assert sizes.value == "48"
+    assert sizes.choices == [("32 px, the weights' own", ""), ("48 px · 24 × 24 cells", "48")]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:gradio")  # gr.Warning outside of a page
 def test_a_backbone_that_cannot_load_still_offers_its_weights(
     page: Page, picture_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -181,7 +203,7 @@ def test_a_backbone_that_cannot_load_still_offers_its_weights(
 
     monkeypatch.setattr(page.workbench._pool, "_load", fail)
     values = [control.value for control in page.ui.settings.all]
-    choice = ("test/other", "default", "", "", *values)
+    choice = ("test/other", *CONTROLS[1:], *values)
     token = page.runs.settle(VISITOR, taken[page.ui.picture_id], *choice)
     shown: dict[Any, Any] = {}
     for updates in page.runs.run(
