@@ -13,6 +13,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from groupcam.models.backbone import Backbone
-from groupcam.models.layouts import LayoutReader, MapLayout, to_nchw
+from groupcam.models.layouts import LayoutReader, MapLayout, is_out_of_order, to_nchw
 
 PROBE_SEED = 0
 PROBE_DETAIL = 4  # random patches of a made-up picture along a quarter of it
@@ -56,7 +57,15 @@ class FoundMap(NamedTuple):
     source: Place | None
 
 
-def find_maps(backbone: Backbone) -> dict[Place, FoundMap]:
+@dataclass(frozen=True, eq=False)
+class FoundMaps:
+    """All maps of a network."""
+
+    maps: dict[Place, FoundMap]
+    out_of_order: set[str]  # modules that give tokens with places, but not row by row
+
+
+def find_maps(backbone: Backbone) -> FoundMaps:
     """Return every place that holds a map. Call it inside `frozen()`."""
     search = _Search(backbone)
     search.look(None)
@@ -65,7 +74,7 @@ def find_maps(backbone: Backbone) -> dict[Place, FoundMap]:
         if source is None:
             break
         search.look(source)
-    return search.maps
+    return FoundMaps(search.maps, search.out_of_order)
 
 
 def made_up_pictures(backbone: Backbone, count: int, seed: int = PROBE_SEED) -> Tensor:
@@ -165,6 +174,7 @@ class _Search:
     def __init__(self, backbone: Backbone) -> None:
         height, width = backbone.preprocessing.input_size
         self.maps: dict[Place, FoundMap] = {}
+        self.out_of_order: set[str] = set()
         self._backbone = backbone
         self._reader = LayoutReader(width / height)
         self._tried: set[Place] = set()
@@ -197,9 +207,12 @@ class _Search:
                 if tensor.ndim not in (3, 4) or len(tensor) != pictures * VERSIONS:
                     continue
                 if place not in self.maps:
-                    where = self._reader.read(differences_of(tensor))
+                    differences = differences_of(tensor)
+                    where = self._reader.read(differences)
                     if where is not None:
                         self.maps[place] = FoundMap(where, source)
+                    elif source is None and is_out_of_order(differences):
+                        self.out_of_order.add(name)
                 if is_block and _may_hold_a_map(tensor):
                     given = next((known.get(id(t)) for _, t in tensors_in(inputs)), None)
                     is_same = given is not None and given[0]() is not None

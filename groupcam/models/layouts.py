@@ -28,7 +28,9 @@ Array = npt.NDArray[np.float64]
 CLEAR_AGREEMENT = 0.5  # wrong readings of the right tensor reach this at most
 STRONG_AGREEMENT = 0.8  # no need to try other readings
 EQUAL_AGREEMENT = 0.02  # the simpler of two readings that differ by less is taken
+CLEAR_LEANING = 0.3  # spread of how tokens lean that says that they know where they are
 MOST_EXTRA_TOKENS = 64
+EXTRA_ON_BOTH_SIDES = 4
 CORNER_NAMES = ("top left", "top right", "bottom left", "bottom right")
 # Of the cells that follow a corner most, this part must lie in its quarter of the map.
 MOST_OF_CORNER = 0.75
@@ -131,6 +133,18 @@ class LayoutReader:
             prefix_tokens=grid.prefix,
         )
         return grid.agreement, where
+
+
+def is_out_of_order(differences: Tensor) -> bool:
+    """Return whether tokens know their places in the picture; for ones that hold no map.
+
+    Args:
+        differences: as for `LayoutReader.read`.
+    """
+    if differences.ndim != 4 or differences.shape[2] < 4:
+        return False
+    leanings = _leanings(next(_energies(differences.transpose(2, 3))))
+    return bool((leanings.std(1) > CLEAR_LEANING).all())
 
 
 def corner_law_problem(differences: Tensor, where: MapLayout) -> str | None:
@@ -292,10 +306,12 @@ def _border_moves(energies: Array, grid: _Grid) -> bool:
 
 
 def _possible_grids(tokens: int) -> Iterator[_Grid]:
-    """Yield every grid with other tokens only before or only after the map's."""
+    """Yield every grid that leaves a bounded number of tokens out."""
     for extra in range(min(MOST_EXTRA_TOKENS, tokens // 2) + 1):
         cells = tokens - extra
+        # A few may be on both sides; many, such as registers, are on one.
+        prefixes = range(extra + 1) if extra <= EXTRA_ON_BOTH_SIDES else (0, extra)
         for height in range(2, cells // 2 + 1):
             if cells % height == 0:
-                for prefix in sorted({extra, 0}):
+                for prefix in prefixes:
                     yield _Grid(prefix, height, cells // height)

@@ -20,6 +20,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from groupcam.models.backbone import Backbone
 from groupcam.models.bands import (
     FoundMap,
+    FoundMaps,
     Place,
     find_maps,
     is_leaf,
@@ -79,7 +80,7 @@ class Probe:
     """What the probe found out about a network."""
 
     records: list[ModuleRecord]  # of every module that runs, in the order of their maps
-    maps: dict[Place, FoundMap]
+    found: FoundMaps
 
 
 def run_probe(backbone: Backbone) -> Probe:
@@ -87,7 +88,7 @@ def run_probe(backbone: Backbone) -> Probe:
     # Tensors made in a caller's inference mode could not carry gradients.
     with backbone.frozen(), torch.inference_mode(False):
         found = find_maps(backbone)
-        return Probe(_probe_gradients(backbone, made_up_pictures(backbone, 1), found), found)
+        return Probe(_probe_gradients(backbone, made_up_pictures(backbone, 1), found.maps), found)
 
 
 def _probe_gradients(

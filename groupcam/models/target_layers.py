@@ -147,13 +147,15 @@ def _summarise(backbone: Backbone, probe: Probe) -> _Probed:
                 others[name] = "is not used in a forward pass"
             elif not gives[name]:
                 others[name] = "gives no tensor"
+            elif name in probe.found.out_of_order:
+                others[name] = f"gives {gives[name]}, whose tokens are not in raster order"
             else:
                 others[name] = f"gives {gives[name]}, not a 2-D map"
     return _Probed(
         layers=layers,
         listed=_listing([layers[one.name] for one in chosen]),
         others=others,
-        maps=probe.maps,
+        maps=probe.found.maps,
     )
 
 
