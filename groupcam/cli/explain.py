@@ -238,7 +238,7 @@ def _compute(
         return batch[0], None
     classes = batch.class_index.to(inputs.device)
     points = curve_steps(backbone, inputs, batch.saliency_map, classes)
-    curves = run_with_bar("Curves", points, lambda step: (len(step.fractions), step.total))
+    curves = run_with_bar("Curves", points, lambda step: (step.done, step.total))
     return batch[0], curves[0]
 
 

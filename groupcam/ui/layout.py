@@ -13,7 +13,6 @@ WELCOME = "Ready. Choose a picture to see where the network looks."
 TOP_PREDICTION = ("Top prediction", "")
 OWN_SIZE = ("the weights' own", "")
 DEFAULT_WEIGHTS, RANDOM_WEIGHTS = "default", "random"
-NO_CURVES: dict[str, list[float]] = {"x": [], "insertion": [], "deletion": []}
 
 
 class Layout:
@@ -132,7 +131,7 @@ class Layout:
                 self.file = gr.DownloadButton(visible="hidden", elem_id="gc-file")
             with gr.Column(scale=5, min_width=320, elem_classes="gc-panel"):
                 gr.Markdown("### Does it matter? Deletion and insertion")
-                self.curves = components.from_assets("curves", NO_CURVES, elem_id="gc-curves")
+                self.curves = components.from_assets("curves", {}, elem_id="gc-curves")
                 self.fraction = gr.Slider(
                     0, 100, value=20, step=1, label="Pixels changed (%)", interactive=True
                 )

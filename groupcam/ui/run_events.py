@@ -209,10 +209,10 @@ class RunEvents:
             found = target_layers(event.backbone)
             return {self.ui.layers: views.layers(found, choice.target_layer, event.means)}
         if isinstance(event, Drawing):
-            done, total = len(event.points.fractions), event.points.total
-            working = Working("curves", "Drawing the curves", done, total)
+            points = event.points
+            working = Working("curves", "Drawing the curves", points.done, points.total)
             return {
-                self.ui.curves: views.curves(event.run, event.points),
+                self.ui.curves: views.curves(event.run, points),
                 self.ui.status: views.working_status(working),
             }
         assert isinstance(event, Finished)

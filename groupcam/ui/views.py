@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from groupcam.images import downscale
+from groupcam.metrics.areas import AreaEstimate
 from groupcam.metrics.curves import PartialCurves, changed_pixels
 from groupcam.models import TargetLayer
 from groupcam.models.preprocessing import inner_part
@@ -341,29 +342,30 @@ def curves(run: Run, points: PartialCurves | None = None) -> dict[str, Any]:
 
     While points are missing the areas are estimates, each with its error.
     """
-    source = points if points is not None else run.curves
-    if source is None:
-        return {"x": [], "insertion": [], "deletion": []}
-    areas = {}
     if points is not None:
-        insertion, deletion = points.insertion_area, points.deletion_area
-        areas = {
-            "insertionAuc": insertion.value,
-            "insertionError": insertion.error,
-            "deletionAuc": deletion.value,
-            "deletionError": deletion.error,
-        }
-    if run.curves is not None:
-        areas = {"insertionAuc": run.curves.insertion_auc, "deletionAuc": run.curves.deletion_auc}
+        parts = (points.insertion, points.deletion)
+        shown = [{**_curve(one.fractions, one.values), **_area(one.area)} for one in parts]
+    elif run.curves is not None:
+        done = run.curves
+        shown = [
+            {**_curve(done.fractions, done.insertion), "auc": done.insertion_auc},
+            {**_curve(done.fractions, done.deletion), "auc": done.deletion_auc},
+        ]
+    else:
+        return {}
     return {
-        "x": _rounded(source.fractions),
-        "insertion": _rounded(source.insertion),
-        "deletion": _rounded(source.deletion),
-        "insertionColor": INSERTION_COLOR,
-        "deletionColor": DELETION_COLOR,
+        "insertion": {**shown[0], "color": INSERTION_COLOR},
+        "deletion": {**shown[1], "color": DELETION_COLOR},
         "label": run.explanation.class_label,
-        **areas,
     }
+
+
+def _curve(fractions: Tensor, values: Tensor) -> dict[str, Any]:
+    return {"x": _rounded(fractions), "y": _rounded(values)}
+
+
+def _area(estimate: AreaEstimate) -> dict[str, Any]:
+    return {"auc": estimate.value, "error": estimate.error}
 
 
 def perturbed(run: Run, percent: float) -> str:

@@ -8,10 +8,7 @@ from groupcam import insertion_deletion
 from groupcam.errors import GroupCamError
 from groupcam.metrics import CurveProtocol, curve_steps
 from groupcam.metrics.curves import (
-    area_under_curve,
     changed_pixels,
-    coarse_to_fine,
-    estimate_area,
     perturbed_pictures,
 )
 from groupcam.models import Backbone
@@ -91,15 +88,15 @@ def test_partial_curves_grow_from_the_ends_to_the_whole(
     parts = list(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))
     whole = finish(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))
 
-    assert parts[0].fractions[[0, -1]].tolist() == [0, 1]
-    sizes = [len(part.fractions) for part in parts]
+    assert parts[0].insertion.fractions[[0, -1]].tolist() == [0, 1]
+    sizes = [part.done for part in parts]
     assert all(fewer < more for fewer, more in itertools.pairwise(sizes))
-    assert sizes[-1] == parts[-1].total == 17
+    assert sizes[-1] == parts[-1].total == 2 * 17
     for part in parts:
-        assert (part.fractions.diff() > 0).all()
-        at = (part.fractions * 16).round().long()
-        torch.testing.assert_close(part.insertion, whole.insertion[0, at])
-        torch.testing.assert_close(part.deletion, whole.deletion[0, at])
+        for curve, values in ((part.insertion, whole.insertion), (part.deletion, whole.deletion)):
+            assert (curve.fractions.diff() > 0).all()
+            at = (curve.fractions * 16).round().long()
+            torch.testing.assert_close(curve.values, values[0, at])
 
 
 def test_areas_are_estimated_while_the_curves_grow_and_end_exact(
@@ -111,52 +108,14 @@ def test_areas_are_estimated_while_the_curves_grow_and_end_exact(
     parts = list(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))
     whole = finish(curve_steps(tiny_cnn, tiny_inputs[:1], saliency, protocol=protocol))[0]
 
-    early = next(part for part in parts if len(part.fractions) >= 9)
-    assert early.insertion_area.value == pytest.approx(whole.insertion_auc, abs=0.01)
-    assert early.deletion_area.value == pytest.approx(whole.deletion_auc, abs=0.01)
-    assert 0 < early.insertion_area.error < parts[0].insertion_area.error
-    assert 0 < early.deletion_area.error < parts[0].deletion_area.error
-    assert parts[-1].insertion_area.error == parts[-1].deletion_area.error == 0
-    assert parts[-1].insertion_area.value == pytest.approx(whole.insertion_auc, abs=1e-6)
-    assert parts[-1].deletion_area.value == pytest.approx(whole.deletion_auc, abs=1e-6)
-
-
-def test_the_error_of_an_area_holds_for_most_rough_curves_and_shrinks() -> None:
-    # Falling curves with noise of a twentieth of their height, whose areas are known.
-    generator = torch.Generator().manual_seed(3)
-    fractions = torch.linspace(0, 1, 113)
-    order = coarse_to_fine(113)
-    held, errors = [], []
-    for _ in range(100):
-        steepness = 2 + 20 * torch.rand(1, generator=generator)
-        curve = (-steepness * fractions).exp() + 0.05 * torch.randn(113, generator=generator)
-        final = float(area_under_curve(curve, fractions))
-        estimates = []
-        for ready in (order[:9], order[:17], order[:65]):
-            at = ready.sort().values
-            estimates.append(estimate_area(curve[at], fractions[at], 113))
-        held += [abs(estimate.value - final) <= estimate.error for estimate in estimates]
-        errors.append([estimate.error for estimate in estimates])
-
-    assert sum(held) / len(held) >= 0.9
-    nine, seventeen, most = torch.tensor(errors).median(dim=0).values.tolist()
-    assert nine > 1.5 * seventeen > 3 * most
-
-
-def test_the_area_under_a_straight_line_is_known_from_three_points() -> None:
-    fractions = torch.tensor([0.0, 0.25, 1.0])
-
-    area = estimate_area(1 - fractions, fractions, 113)
-
-    assert (area.value, area.error) == pytest.approx((0.5, 0.0), abs=1e-6)
-
-
-@pytest.mark.parametrize("ready", [1, 2])
-def test_one_or_two_points_leave_the_area_open_between_zero_and_one(ready: int) -> None:
-    area = estimate_area(torch.tensor([0.8, 0.2])[:ready], torch.tensor([0.0, 1.0])[:ready], 113)
-
-    assert area.value - area.error <= 0 + 1e-6
-    assert area.value + area.error >= 1 - 1e-6
+    early = next(part for part in parts if part.done >= 18)
+    assert early.insertion.area.value == pytest.approx(whole.insertion_auc, abs=0.01)
+    assert early.deletion.area.value == pytest.approx(whole.deletion_auc, abs=0.01)
+    assert 0 < early.insertion.area.error < parts[0].insertion.area.error
+    assert 0 < early.deletion.area.error < parts[0].deletion.area.error
+    assert parts[-1].insertion.area.error == parts[-1].deletion.area.error == 0
+    assert parts[-1].insertion.area.value == pytest.approx(whole.insertion_auc, abs=1e-6)
+    assert parts[-1].deletion.area.value == pytest.approx(whole.deletion_auc, abs=1e-6)
 
 
 def test_equal_pixels_keep_their_reading_order() -> None:
@@ -190,20 +149,6 @@ def test_the_last_step_ends_on_the_last_pixel(total: int, step: int, points: int
     assert len(pixels) == points
     assert (int(pixels[0]), int(pixels[-1])) == (0, total)
     assert int(pixels.diff().max()) <= step
-
-
-@pytest.mark.parametrize("points", [2, 3, 5, 16, 113])
-def test_coarse_to_fine_is_an_order_of_all_points(points: int) -> None:
-    order = coarse_to_fine(points).tolist()
-
-    assert sorted(order) == list(range(points))
-    assert order[:2] == [0, points - 1]
-
-
-def test_area_of_a_straight_line_does_not_depend_on_uneven_steps() -> None:
-    fractions = torch.tensor([0.0, 0.3, 0.6, 0.9, 1.0])
-
-    assert float(area_under_curve(1 - fractions, fractions)) == pytest.approx(0.5)
 
 
 def test_maps_that_do_not_fit_are_refused(tiny_cnn: Backbone, tiny_inputs: Tensor) -> None:

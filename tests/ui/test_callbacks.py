@@ -84,7 +84,7 @@ def test_pictures_of_every_kind_are_explained(
     assert "gc-done" in shown[page.ui.status]
     assert shown[page.ui.viewer]["heat"]
     assert len(shown[page.ui.masks]["tiles"]) == 4
-    assert "insertionAuc" in shown[page.ui.curves]
+    assert "auc" in shown[page.ui.curves]["insertion"]
     assert sum(shown[page.ui.top].values()) == pytest.approx(1, abs=1e-5)
 
 

@@ -260,24 +260,22 @@ def test_curves_on_their_way_have_estimated_areas(workbench: Workbench, choice: 
 
     shown = views.curves(event.run, event.points)
 
-    assert len(shown["x"]) == len(shown["insertion"]) == len(shown["deletion"]) > 0
-    assert event.points is not None
-    assert shown["insertionAuc"] == event.points.insertion_area.value
-    assert shown["deletionError"] == event.points.deletion_area.error
+    assert len(shown["insertion"]["x"]) == len(shown["insertion"]["y"]) > 0
+    assert shown["insertion"]["auc"] == event.points.insertion.area.value
+    assert shown["deletion"]["error"] == event.points.deletion.area.error
 
 
 def test_complete_curves_have_their_areas(run: Run) -> None:
     shown = views.curves(run)
 
-    assert (shown["x"][0], shown["x"][-1]) == (0, 1)
-    assert "insertionError" not in shown
-    assert shown["insertionAuc"] == pytest.approx(
-        np.trapezoid(shown["insertion"], shown["x"]), abs=1e-3
-    )
+    for curve in (shown["insertion"], shown["deletion"]):
+        assert (curve["x"][0], curve["x"][-1]) == (0, 1)
+        assert "error" not in curve
+        assert curve["auc"] == pytest.approx(np.trapezoid(curve["y"], curve["x"]), abs=1e-3)
 
 
 def test_no_curves_yet_is_an_empty_chart(run: Run) -> None:
-    assert views.curves(dataclasses.replace(run, curves=None))["x"] == []
+    assert views.curves(dataclasses.replace(run, curves=None)) == {}
 
 
 def test_the_csv_can_be_read_back(hostile_run: Run) -> None:

@@ -86,7 +86,7 @@ def test_progress_grows_up_to_its_total(workbench: Workbench, choice: Choice) ->
     counts = [event.done for event in scoring]
     assert counts == sorted(counts)
     assert scoring[-1].done == scoring[-1].total
-    drawn = [len(event.points.fractions) for event in events if isinstance(event, Drawing)]
+    drawn = [event.points.done for event in events if isinstance(event, Drawing)]
     assert drawn == sorted(drawn)
     assert len(drawn) > 1
 
