@@ -211,7 +211,7 @@ def test_random_weights_can_be_asked_for_and_are_named(
 
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["network"]["weights"]["source"] == "random"
-    assert "random weights: the network has learnt nothing" in capsys.readouterr().out
+    assert "random weights the network knows nothing" in capsys.readouterr().out
 
 
 def test_learnt_weights_are_not_called_random(full_run: Run) -> None:

@@ -313,8 +313,8 @@ def _print_summary(
     out: Path, backbone: Backbone, picture: Picture, explanation: Explanation, curves: Curves | None
 ) -> None:
     """Print the main numbers for a person."""
-    if backbone.weights.source == "random":
-        print("weights    random weights: the network has learnt nothing, the class means nothing")
+    if backbone.caveat is not None:
+        print(f"weights    {backbone.caveat}")
     print(
         f"class      {explanation.class_label} ({explanation.class_index}), "
         f"probability {explanation.probability:.1%}"

@@ -129,6 +129,19 @@ class Backbone:
                     for parameter, requires_grad in wants:
                         parameter.requires_grad_(requires_grad)
 
+    @property
+    def caveat(self) -> str | None:
+        """Return why a map of this network explains little, in one sentence; None if it may."""
+        if self.weights.source == "random":
+            return "With random weights the network knows nothing: this is no explanation."
+        classes = len(self.class_names)
+        if self.weights.source == "hub" and self.class_names == numbered_names(classes):
+            return (
+                f"Nobody names the {classes} outputs of these weights: they may be the axes of an "
+                "embedding, as CLIP's are, and no classes."
+            )
+        return None
+
     def class_index_of(self, class_: "int | str | np.integer[Any]") -> int:
         """Return the index of a class given by index, by name (case ignored) or by "285".
 

@@ -35,6 +35,7 @@ class Run:
     capture: Capture
     explanation: Explanation
     perturbed: PerturbedPictures
+    caveat: str | None  # the backbone's
     curves: Curves | None = None  # None until both curves are complete
 
     @property

@@ -85,9 +85,7 @@ def finished_text(run: Run) -> str:
     text = (
         f"Done: map in {explanation.elapsed_s:.2f} s, {explanation.forward_passes} forward passes."
     )
-    if run.choice.backbone.weights is None:
-        text += " With random weights the network knows nothing: this is no explanation."
-    return text
+    return text if run.caveat is None else f"{text} {run.caveat}"
 
 
 # --- map ---------------------------------------------------------------------------------------

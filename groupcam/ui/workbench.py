@@ -222,6 +222,7 @@ class Workbench:
             perturbed=perturbed_pictures(
                 capture.inputs[0], explanation.saliency_map.to(capture.inputs.device)
             ),
+            caveat=backbone.caveat,
         )
 
     def _survey(self, run: Run, backbone: Backbone) -> dict[str, Tensor]:

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from groupcam.errors import GroupCamError
 from groupcam.images import open_picture
-from groupcam.models import Backbone, Preprocessing, input_sizes, load_backbone
+from groupcam.models import Backbone, Preprocessing, WeightsInfo, input_sizes, load_backbone
 from groupcam.models import backbone as backbone_module
+from groupcam.models.labels import numbered_names
 from groupcam.models.libraries import LIBRARIES
 from groupcam.models.preprocessing import preprocessing_from_timm
 from tests.support import ROOT
@@ -367,3 +369,27 @@ def test_only_one_thread_at_a_time_holds_a_frozen_network(blocks: Backbone) -> N
     thread.join(5)
 
     assert entered.is_set()
+
+
+@pytest.mark.parametrize(
+    ("weights", "names", "caveat"),
+    [
+        (WeightsInfo("random"), ("cat", "dog", "hen"), "this is no explanation"),
+        (WeightsInfo("hub"), numbered_names(3), "may be the axes of an embedding"),
+        (WeightsInfo("hub"), ("cat", "dog", "hen"), ""),
+        (WeightsInfo("file"), numbered_names(3), ""),
+    ],
+)
+def test_weights_whose_outputs_mean_little_say_so(
+    tiny_cnn: Backbone, weights: WeightsInfo, names: tuple[str, ...], caveat: str
+) -> None:
+    said = dataclasses.replace(tiny_cnn, class_names=names, weights=weights).caveat or ""
+
+    assert caveat in said
+    assert bool(said) == bool(caveat)
+
+
+def test_embeddings_have_no_class_names() -> None:
+    assert LIBRARIES["timm"].class_names(
+        "vit_base_patch16_clip_224", "openai", 512
+    ) == numbered_names(512)
