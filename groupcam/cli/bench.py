@@ -1,0 +1,198 @@
+"""`bench`: how fast Group-CAM is on this machine, and whether fast settings keep the map."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from groupcam.cli.bars import run_with_bar
+from groupcam.cli.table import print_table
+from groupcam.errors import GroupCamError
+from groupcam.evaluate.bench.pictures import picture_files
+from groupcam.evaluate.bench.report import (
+    Row,
+    curve_rows,
+    draw,
+    growth_rows,
+    map_rows,
+    network_rows,
+    write_readme_section,
+)
+from groupcam.evaluate.bench.results import BenchResults, BenchSettings, load_results, save_results
+from groupcam.evaluate.bench.rounds import bench_steps
+from groupcam.evaluate.bench.speedups import (
+    LEAST_SPEARMAN,
+    MOST_AUC_DIFFERENCE,
+    SpeedupCheck,
+    save_checks,
+    speedup_steps,
+)
+
+RESULTS_FILE = "bench.json"
+PLOT_FILE = "bench.png"
+CHECKS_FILE = "speedups.json"
+DEFAULTS = BenchSettings()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `bench`."""
+    parser.add_argument(
+        "--backbones",
+        metavar="NAME",
+        nargs="+",
+        default=list(DEFAULTS.backbones),
+        help="networks to measure; growth is that of the first (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repeats",
+        metavar="N",
+        type=_positive,
+        default=DEFAULTS.repeats,
+        help="rounds in which every contender runs once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--groups",
+        metavar="N",
+        nargs="*",
+        type=_positive,
+        default=list(DEFAULTS.groups),
+        help="numbers of groups of the growth (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sizes",
+        metavar="PIXELS",
+        nargs="*",
+        type=_positive,
+        default=list(DEFAULTS.sizes),
+        help="sides of the pictures of the growth (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device", default=DEFAULTS.device, help="for example cuda (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pictures",
+        metavar="DIR",
+        type=Path,
+        help="pictures to explain, one a round (default: a made-up one)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out growth, memory and the methods of other packages",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help=f"write the results as {RESULTS_FILE} and {PLOT_FILE} into this folder",
+    )
+    parser.add_argument(
+        "--readme",
+        metavar="FILE",
+        type=Path,
+        help=f"measure nothing: write the tables of --out's {RESULTS_FILE} into this README",
+    )
+    check = parser.add_argument_group("check")
+    check.add_argument(
+        "--check-speedups",
+        metavar="DIR",
+        type=Path,
+        help="instead compare the maps and curves of every fast setting with float32 eager ones "
+        f"on the pictures of a folder: Spearman at least {LEAST_SPEARMAN}, areas within "
+        f"{MOST_AUC_DIFFERENCE}; with --out, written as {CHECKS_FILE}",
+    )
+    check.add_argument(
+        "--limit", metavar="N", type=_positive, help="only N pictures, spread over the folder"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print the tables, write the files."""
+    if args.readme is not None:
+        if args.out is None:
+            raise GroupCamError("--readme must stand beside --out, the folder of the results.")
+        write_readme_section(load_results(args.out / RESULTS_FILE), args.readme)
+        return
+    if args.limit is not None and args.check_speedups is None:
+        raise GroupCamError("--limit must stand beside --check-speedups, which it is about.")
+    if args.out is not None:
+        _make_folder(args.out)
+    if args.check_speedups is not None:
+        _check_speedups(args)
+        return
+    pictures = () if args.pictures is None else picture_files(args.pictures)
+    settings = BenchSettings(
+        backbones=tuple(args.backbones),
+        repeats=args.repeats,
+        groups=tuple(args.groups),
+        sizes=tuple(args.sizes),
+        device=args.device,
+        quick=args.quick,
+        pictures=tuple(map(str, pictures)),
+    )
+    results = run_with_bar("Measuring", bench_steps(settings), lambda step: step)
+    if args.out is not None:
+        save_results(results, args.out / RESULTS_FILE)
+        draw(results, args.out / PLOT_FILE)
+    _print_results(results)
+
+
+def _print_results(results: BenchResults) -> None:
+    """Print all tables."""
+    for name, value in {**results.hardware, **results.versions}.items():
+        print(f"{name}: {value}")
+    print("\nOne map: seconds, and the others as multiples (spread of the rounds)")
+    _print_rows(*map_rows(results))
+    print("\nBoth curves")
+    _print_rows(*curve_rows(results))
+    print()
+    _print_rows(*network_rows(results))
+    if results.growth:
+        print("\nGrowth")
+        _print_rows(*growth_rows(results))
+
+
+def _check_speedups(args: argparse.Namespace) -> None:
+    """Check the first backbone's settings, print a line each, and say which may be defaults."""
+    files = picture_files(args.check_speedups)
+    if args.limit is not None:
+        files = files[:: max(1, len(files) // args.limit)][: args.limit]
+    checks: list[SpeedupCheck] = []
+    for name in args.backbones:
+        steps = speedup_steps(name, files, args.device)
+        checks += run_with_bar(f"Checking {name}", steps, lambda step: step)
+    if args.out is not None:
+        save_checks(checks, args.out / CHECKS_FILE)
+    headings = ("Network", "Setting", "Pictures", "Least Spearman", "Largest AUC difference", "")
+    _print_rows(
+        headings,
+        [
+            (
+                check.backbone,
+                check.setting,
+                str(check.pictures),
+                f"{check.least_spearman:.5f}",
+                f"{check.largest_auc_difference:.5f}",
+                "may be a default" if check.may_be_default else "never a default",
+            )
+            for check in checks
+        ],
+    )
+
+
+def _print_rows(headings: Row, rows: Sequence[Row]) -> None:
+    print_table([heading.upper() for heading in headings], rows)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GroupCamError(
+            f"--out must name a folder that can be written; got '{folder}' ({error.strerror})."
+        ) from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0; got '{text}'")
+    return int(text)

@@ -1,0 +1,1 @@
+"""How fast Group-CAM is on this machine, and whether its fast settings keep the map."""
