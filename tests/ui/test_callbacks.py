@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from groupcam.errors import WeightsUnavailableError
-from groupcam.models import Backbone, Preprocessing
+from groupcam.models import Backbone, Preprocessing, WeightsInfo
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import PRESETS
 from groupcam.ui import workbench as workbench_module
@@ -165,7 +165,14 @@ def test_a_run_leaves_the_group_count_to_the_visitor(
     assert gr.update(**slider.constructor_args) == gr.update(maximum=12)
 
 
-def test_random_weights_are_told_on_the_result(page: Page, play: Play, picture_path: Path) -> None:
+def test_random_weights_are_told_on_the_result(
+    page: Page, play: Play, picture_path: Path, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str, weights: str | None = None, **_: object) -> Backbone:
+        assert weights is None
+        return dataclasses.replace(tiny_cnn, name=name, weights=WeightsInfo("random"))
+
+    monkeypatch.setattr(workbench_module, "load_backbone", load)
     shown = play(picture_path, weights="random")
 
     assert "(random weights)" in shown[page.ui.viewer]["caption"]
