@@ -314,6 +314,46 @@ def test_mirrored_picture_gives_the_mirrored_map_where_the_network_is_symmetric(
     torch.testing.assert_close(mirrored.gradients, seen.gradients.flip(3))
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        # At these sizes every stride begins and ends at the picture's border.
+        ("resnet18", 225),
+        ("test_efficientnet", 225),
+        ("mobilenetv3_small_050", 225),
+        ("ghostnet_100", 225),
+        ("regnetx_002", 225),
+        ("fbnetc_100", 225),
+        ("starnet_s1", 225),
+        ("test_mambaout", 225),
+        ("convnext_atto", 224),
+        ("edgenext_xx_small", 224),
+    ],
+)
+def test_mirrored_picture_gives_the_mirrored_map_of_symmetric_convolutions(
+    name: str, size: int
+) -> None:
+    backbone = load_backbone(f"timm/{name}", None, input_size=size)
+    for module in backbone.network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = (module.weight.data + module.weight.data.flip(3)) / 2
+    inputs = torch.randn(1, 3, size, size)
+    layer = default_target_layer(backbone)
+
+    seen = capture_layer(backbone, inputs, layer)
+    mirrored = capture_layer(backbone, inputs.flip(3), layer, seen.class_index)
+
+    scale = float(seen.activations.abs().max())
+    assert not torch.allclose(mirrored.activations / scale, seen.activations / scale, atol=1e-3)
+    torch.testing.assert_close(
+        mirrored.activations / scale, seen.activations.flip(3) / scale, rtol=0, atol=1e-4
+    )
+    scale = float(seen.gradients.abs().max())
+    torch.testing.assert_close(
+        mirrored.gradients / scale, seen.gradients.flip(3) / scale, rtol=0, atol=1e-3
+    )
+
+
 def test_gradient_counts_every_use_of_a_tensor_that_a_module_overwrites() -> None:
     class Shortcut(nn.Module):
         def __init__(self) -> None:
