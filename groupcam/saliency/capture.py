@@ -92,7 +92,7 @@ def _capture_part(
         backbone.frozen(),
         torch.inference_mode(False),
         torch.enable_grad(),
-        _cut_at(backbone.network, target_layer) as cuts,
+        cut_at(backbone.network, target_layer) as cuts,
     ):
         # A copy, because a module may hand on the very tensor that it gets, to be cut there.
         logits = backbone.logits(inputs.clone())
@@ -124,7 +124,7 @@ def _capture_part(
 
 
 @contextmanager
-def _cut_at(network: nn.Module, target_layer: TargetLayer) -> Iterator[list[tuple[Tensor, Tensor]]]:
+def cut_at(network: nn.Module, target_layer: TargetLayer) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Start the graph at the target layer's tensor.
 
     Yields a list that gets one entry when the layer has run: a copy of the tensor, which the
@@ -149,7 +149,7 @@ def _cut_at(network: nn.Module, target_layer: TargetLayer) -> Iterator[list[tupl
             return None
         root = copy.clone().requires_grad_()
         cuts.append((copy, root))
-        return _with(output, tensor, root.clone())  # in-place operations forbid a leaf
+        return replace_tensor(output, tensor, root.clone())  # in-place operations forbid a leaf
 
     handle = network.get_submodule(target_layer.name).register_forward_hook(cut)
     try:
@@ -158,15 +158,15 @@ def _cut_at(network: nn.Module, target_layer: TargetLayer) -> Iterator[list[tupl
         handle.remove()
 
 
-def _with(output: Any, old: Tensor, new: Tensor) -> Any:
+def replace_tensor(output: Any, old: Tensor, new: Tensor) -> Any:
     """Return a module's output with a tensor replaced, wherever it occurs."""
     if output is old:
         return new
     kind: Any = type(output)
     if isinstance(output, Mapping):
-        return kind({key: _with(value, old, new) for key, value in output.items()})
+        return kind({key: replace_tensor(value, old, new) for key, value in output.items()})
     if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return kind(*(_with(value, old, new) for value in output))
+        return kind(*(replace_tensor(value, old, new) for value in output))
     if isinstance(output, Sequence) and not isinstance(output, str):
-        return kind(_with(value, old, new) for value in output)
+        return kind(replace_tensor(value, old, new) for value in output)
     return output
