@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 
 __all__ = [
+    "METHODS",
     "Curves",
     "Explanation",
     "GroupCamConfig",
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from groupcam.metrics import Curves, insertion_deletion
     from groupcam.models import list_backbones, load_backbone, target_layers
     from groupcam.saliency import Explanation, GroupCamConfig, explain
+    from groupcam.saliency.methods import METHODS
 else:
     # Imported at first use: torch and timm take seconds, for which --help and --version of the
     # command line need not wait.
     _HOMES = {
+        "METHODS": "groupcam.saliency.methods",
         "Curves": "groupcam.metrics",
         "Explanation": "groupcam.saliency",
         "GroupCamConfig": "groupcam.saliency",
