@@ -14,8 +14,8 @@ whose mask is empty weighs 0 and costs no forward pass instead of making the map
 """
 
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from typing import Literal, overload
 
 import torch
@@ -28,7 +28,7 @@ from groupcam.saliency.grouping import compute_group_masks, denoise, group_chann
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.result import Explanation, ExplanationBatch
-from groupcam.saliency.scoring import is_dead, min_max_scale, score_masks, upsample_masks
+from groupcam.saliency.scoring import Scores, is_dead, min_max_scale, score_masks, upsample_masks
 from groupcam.steps import finish, relay
 
 DEFAULT_CONFIG = GroupCamConfig()
@@ -46,6 +46,8 @@ class Progress:
     stage: Stage
     done: int
     total: int
+    # What the groups scored so far give, (N, H, W) on the CPU; computed when it is asked for.
+    saliency_map: Callable[[], Tensor] | None = field(default=None, compare=False)
 
 
 @overload
@@ -145,22 +147,28 @@ def explain_steps(
     yield Progress("capture", len(inputs), total)
 
     blurred = gaussian_blur(inputs, config.blur_sigma_px, config.blur_kernel_px)
-    scoring = score_masks(backbone, inputs, blurred, masks, capture.class_index, config.precision)
-    baseline, masked = yield from relay(
-        scoring, lambda done: Progress("score", len(inputs) + done, total)
-    )
-    weights = (masked - baseline[:, None]).relu()  # (N, G)
+    size = (inputs.shape[-2], inputs.shape[-1])
 
-    merged = merge_masks(masks, weights, (inputs.shape[-2], inputs.shape[-1]), config.merge)
-    saliency_map = min_max_scale(merged.relu())
+    def map_of(weights: Tensor) -> Tensor:
+        return min_max_scale(merge_masks(masks, weights, size, config.merge).relu())
+
+    scoring = score_masks(backbone, inputs, blurred, masks, capture.class_index, config.precision)
+    scores = yield from relay(
+        scoring,
+        lambda part: Progress(
+            "score", len(inputs) + part.done, total, lambda: map_of(_gains(part)).cpu()
+        ),
+    )
+    weights = _gains(scores)  # (N, G)
+    saliency_map = map_of(weights)
     yield Progress("merge", total, total)
     labels = tuple(backbone.class_names[index] for index in capture.class_index.tolist())
     return ExplanationBatch(
         saliency_map=saliency_map.cpu(),
         cell_masks=masks.cpu(),
         group_weights=weights.cpu(),
-        masked_probability=masked.cpu(),
-        baseline_probability=baseline.cpu(),
+        masked_probability=scores.masked.cpu(),
+        baseline_probability=scores.baseline.cpu(),
         probability=capture.probability.cpu(),
         logits=capture.logits.float().cpu(),
         class_index=capture.class_index.cpu(),
@@ -172,9 +180,14 @@ def explain_steps(
         elapsed_s=time.perf_counter() - started,
         blank_reason=tuple(
             _blank_reason(*of_picture, capture.target_layer.name)
-            for of_picture in zip(saliency_map, dead, weights, labels, baseline, strict=True)
+            for of_picture in zip(saliency_map, dead, weights, labels, scores.baseline, strict=True)
         ),
     )
+
+
+def _gains(scores: Scores) -> Tensor:
+    """Return the weight of every group, (N, G): by how much its mask raises the probability."""
+    return (scores.masked - scores.baseline[:, None]).relu()
 
 
 def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Merge) -> Tensor:

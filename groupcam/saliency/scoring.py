@@ -1,6 +1,7 @@
 """What each group mask is worth: masked forward passes in micro-batches, the hot path."""
 
 from collections.abc import Generator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,15 @@ def probabilities(
     return class_probability(engine.forward(backbone, inputs, precision), class_index)
 
 
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The class probabilities so far."""
+
+    done: int  # forward passes
+    baseline: Tensor  # p(blurred), (N,)
+    masked: Tensor  # p(masked), (N, G); p(blurred) where a mask is dead or not scored yet
+
+
 def score_masks(
     backbone: Backbone,
     inputs: Tensor,
@@ -59,8 +69,8 @@ def score_masks(
     masks: Tensor,
     class_index: Tensor,
     precision: Precision = "float32",
-) -> Generator[int, None, tuple[Tensor, Tensor]]:
-    """Run the masked forward passes; yields how many are done, returns the probabilities.
+) -> Generator[Scores, None, Scores]:
+    """Run the masked forward passes in micro-batches, those of the largest masks first.
 
     Only live masks are run, N x G pairs of picture and mask together in full micro-batches, and
     never more than one micro-batch of masked inputs exists.
@@ -74,10 +84,10 @@ def score_masks(
         precision: number format of the forward passes.
 
     Yields:
-        Forward passes done so far, after every micro-batch.
+        The scores so far, after every micro-batch.
 
     Returns:
-        p(blurred), (N,), and p(masked), (N, G), where a dead mask has p(blurred): it hides all.
+        All scores. A dead mask has p(blurred): it hides all.
     """
     size = (inputs.shape[-2], inputs.shape[-1])
     at_once = engine.plan_of(backbone).micro_batch
@@ -85,16 +95,27 @@ def score_masks(
     shown = torch.cat([torch.zeros_like(masks[:, :1]), masks], dim=1)  # (N, 1 + G, h, w)
     is_run = ~is_dead(shown)
     is_run[:, 0] = True
-    pictures, groups = is_run.nonzero(as_tuple=True)  # a forward pass each, (M,)
-    probability = inputs.new_empty(len(pictures))
+    mass = shown.sum((-2, -1))
+    mass[:, 0] = torch.inf
+    order = mass.argsort(dim=1, descending=True, stable=True)
+    pictures, ranks = is_run.gather(1, order).nonzero(as_tuple=True)  # a forward pass each, (M,)
+    groups = order[pictures, ranks]
+    probability = torch.zeros_like(mass)
+    is_scored = torch.zeros_like(is_run)
+
+    def scores(done: int) -> Scores:
+        baseline = probability[:, 0]
+        masked = torch.where(is_scored, probability, baseline[:, None])[:, 1:]
+        return Scores(done, baseline, masked)
+
     for start in range(0, len(pictures), at_once):
         chosen = slice(start, start + at_once)
         picture, group = pictures[chosen], groups[chosen]
         scaled = min_max_scale(upsample_masks(shown[picture, group], size))
         batch = masked_inputs(inputs[picture], blurred[picture], scaled)
-        probability[chosen] = probabilities(backbone, batch, class_index[picture], precision)
-        yield min(start + at_once, len(pictures))
-    scored = inputs.new_zeros(is_run.shape)
-    scored[pictures, groups] = probability
-    baseline = scored[:, 0]
-    return baseline, torch.where(is_run[:, 1:], scored[:, 1:], baseline[:, None])
+        probability[picture, group] = probabilities(
+            backbone, batch, class_index[picture], precision
+        )
+        is_scored[picture, group] = True
+        yield scores(min(start + at_once, len(pictures)))
+    return scores(len(pictures))

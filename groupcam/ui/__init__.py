@@ -26,7 +26,8 @@ def build_demo(
     """
     workbench = Workbench(device, max_parameters=max_parameters, backbone_bytes=backbone_bytes)
     key = BackboneKey(DEFAULT_BACKBONE)
-    threading.Thread(target=workbench.load, args=[key], name="first backbone", daemon=True).start()
+    # No daemon: a process that ends while torch works would end with an abort.
+    threading.Thread(target=workbench.load, args=[key], name="first backbone").start()
     return Page(workbench).build()
 
 

@@ -36,17 +36,20 @@ from groupcam.ui.runs import (
     Event,
     Explained,
     Finished,
+    Loading,
     Predicted,
+    Scoring,
     Surveyed,
-    Working,
 )
 from groupcam.ui.workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
-SETTLE_S = 0.15  # a slider that is being dragged comes to rest before a run starts
-# Seconds between reports of progress: each costs the server and the browser some 30 ms.
+SETTLE_S = 0.1  # a slider that is being dragged comes to rest before a run starts
+# Seconds between reports of progress, and before the first of them: each costs the server and the
+# browser some 30 ms.
 UPDATE_S = 0.25
+FIRST_UPDATE_S = 0.1
 UNEXPECTED = "Something went wrong here that should not have. It was logged; try other settings."
 
 Updates = dict[Any, Any]
@@ -163,7 +166,7 @@ class RunEvents:
         """Load the backbone, bring the wish and the lists in line with it, and run."""
         backbone = yield from relay(
             self.workbench.load_steps(wish.backbone),
-            lambda step: {self.ui.status: views.working_status(step)},
+            lambda step: {self.ui.status: views.loading_status(step)},
         )
         class_name = wish.class_name
         if wish.backbone != shown_backbone:  # the lists are still those of another one
@@ -177,23 +180,37 @@ class RunEvents:
             gr.Info(f"'{target.name}' has {target.shape[0]} channels, so as many groups are used.")
             slider["value"] = config.groups  # else it is left alone: the visitor may be moving it
         choice = wish._replace(target_layer=target.name, class_name=class_name, config=config)
-        last_update = 0.0
+        next_report = 0.0
+        waiting: Updates = {}  # goes with the next report
         for event in self.workbench.run_steps(choice):
-            is_progress = isinstance(event, Working | Drawing)
-            if is_progress and time.monotonic() - last_update < UPDATE_S:
+            is_progress = isinstance(event, Loading | Scoring | Drawing)
+            if is_progress and time.monotonic() < next_report:
                 continue
-            last_update = time.monotonic()
-            updates = self._updates_of(event, choice, color_map, percent)
+            updates = waiting | self._updates_of(event, choice, color_map, percent)
+            waiting = {}
             if isinstance(event, Predicted):
                 updates[self.ui.settings.groups] = gr.Slider(**slider)
+                next_report = time.monotonic() + FIRST_UPDATE_S
+                if event.is_kept:  # the page most likely shows it already: not worth a report
+                    waiting = updates
+                    continue
+            else:
+                next_report = time.monotonic() + UPDATE_S
             yield updates
 
     def _updates_of(self, event: Event, choice: Choice, color_map: str, percent: float) -> Updates:
         """Return what an event changes on the page."""
-        if isinstance(event, Working):
-            return {self.ui.status: views.working_status(event)}
+        if isinstance(event, Loading):
+            return {self.ui.status: views.loading_status(event)}
         if isinstance(event, Predicted):
             return {self.ui.top: {label: value for _, label, value in event.top(TOP_CLASSES)}}
+        if isinstance(event, Scoring):
+            status = views.working_status("Scoring the group masks", event.done, event.total)
+            updates: Updates = {self.ui.status: status}
+            if event.saliency_map is not None:
+                (saliency_map,) = event.saliency_map()
+                updates[self.ui.viewer] = views.sharpening(event, saliency_map, color_map)
+            return updates
         if isinstance(event, Explained):
             run = event.run
             heaviest = int(run.explanation.group_weights.argmax())
@@ -210,10 +227,11 @@ class RunEvents:
             return {self.ui.layers: views.layers(found, choice.target_layer, event.means)}
         if isinstance(event, Drawing):
             points = event.points
-            working = Working("curves", "Drawing the curves", points.done, points.total)
             return {
                 self.ui.curves: views.curves(event.run, points),
-                self.ui.status: views.working_status(working),
+                self.ui.status: views.working_status(
+                    "Drawing the curves", points.done, points.total
+                ),
             }
         assert isinstance(event, Finished)
         return {

@@ -1,7 +1,8 @@
 """A visitor's choice, the run that answers it, and the events on the way there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -26,17 +27,12 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """One finished explanation with all that its views need."""
+class Shown:
+    """A choice and the picture that it is about."""
 
     choice: Choice
     picture: Picture
     preprocessing: Preprocessing  # not the backbone: a kept result must not keep a network
-    capture: Capture
-    explanation: Explanation
-    perturbed: PerturbedPictures
-    caveat: str | None  # the backbone's
-    curves: Curves | None = None  # None until both curves are complete
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -50,6 +46,17 @@ class Run:
         height, width = self.picture.rgb.shape[:2]
         return self.preprocessing.inner((height, width), self.choice.view)
 
+
+@dataclass(frozen=True, eq=False)
+class Run(Shown):
+    """One finished explanation with all that its views need."""
+
+    capture: Capture
+    explanation: Explanation
+    perturbed: PerturbedPictures
+    caveat: str | None  # the backbone's
+    curves: Curves | None = None  # None until both curves are complete
+
     @property
     def size_bytes(self) -> int:
         """Return the memory that keeping this run costs beyond its picture and backbone."""
@@ -61,10 +68,9 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Working:
-    """What is being done, with how much of how much when that is known."""
+class Loading:
+    """A backbone is being loaded: what is done, with how many bytes of how many when known."""
 
-    stage: Literal["load", "score", "curves"]
     text: str
     done: int = 0
     total: int = 0
@@ -77,6 +83,7 @@ class Predicted:
     backbone: Backbone
     layer: TargetLayer
     logits: Tensor  # (K,)
+    is_kept: bool  # from an earlier run
 
     def top(self, classes: int) -> list[tuple[int, str, float]]:
         """Return (index, label, probability) of the top classes, most probable first."""
@@ -84,6 +91,15 @@ class Predicted:
         names = self.backbone.class_names
         ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [(index, names[index], value) for index, value in ranked]
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring(Shown):
+    """Some groups are scored."""
+
+    done: int  # forward passes
+    total: int
+    saliency_map: Callable[[], Tensor] | None  # what they give, (1, H, W); None: no group yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +133,7 @@ class Finished:
     run: Run
 
 
-Event = Working | Predicted | Explained | Surveyed | Drawing | Finished
+Event = Loading | Predicted | Scoring | Explained | Surveyed | Drawing | Finished
 
 
 def capture_bytes(capture: Capture) -> int:

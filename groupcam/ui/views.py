@@ -26,7 +26,7 @@ from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_w
 from groupcam.render.heatmap import heatmap, masked_tile, overlay
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.scoring import masked_inputs
-from groupcam.ui.runs import Run, Working
+from groupcam.ui.runs import Loading, Run, Scoring, Shown
 
 SHOWN_SIDE_PX = 900  # longest side of the picture that is sent to the browser
 HEAT_SIDE_PX = 448
@@ -68,15 +68,17 @@ def status(text: str, kind: str = "idle", done: int = 0, total: int = 0) -> str:
     )
 
 
-def working_status(event: Working) -> str:
-    """Return the status line of work in progress."""
+def loading_status(event: Loading) -> str:
+    """Return the status line while a backbone is loaded."""
     text = event.text
     if event.total:
-        megabytes = event.stage == "load"
-        scale = 1e6 if megabytes else 1
-        unit = " MB" if megabytes else ""
-        text += f": {event.done / scale:.0f} of {event.total / scale:.0f}{unit}"
+        text += f": {event.done / 1e6:.0f} of {event.total / 1e6:.0f} MB"
     return status(f"{text} …", "busy", event.done, event.total)
+
+
+def working_status(text: str, done: int, total: int) -> str:
+    """Return the status line of work that is counted in forward passes."""
+    return status(f"{text}: {done} of {total} …", "busy", done, total)
 
 
 def finished_text(run: Run) -> str:
@@ -93,24 +95,39 @@ def finished_text(run: Run) -> str:
 
 def viewer(run: Run, color_map: str) -> dict[str, Any]:
     """Return what assets/viewer.js draws: the picture, the heatmap and where it lies."""
-    height, width = run.picture.rgb.shape[:2]
-    top, left, bottom, right = run.box
-    saliency_map = inner_part(run.explanation.saliency_map.numpy(), run.inner)
+    explanation = run.explanation
+    value = _viewer(run, explanation.saliency_map, color_map, caption(run))
+    if explanation.blank_reason:
+        value |= {"heat": "", "blank": explanation.blank_reason}
+    return value
+
+
+def sharpening(scoring: Scoring, saliency_map: Tensor, color_map: str) -> dict[str, Any]:
+    """Return what assets/viewer.js draws while groups are being scored; the map is (H, W)."""
+    text = f"Sharpening: {scoring.done} of {scoring.total} forward passes …"
+    value = _viewer(scoring, saliency_map, color_map, text)
+    return value if saliency_map.any() else value | {"heat": ""}
+
+
+def _viewer(shown: Shown, saliency_map: Tensor, color_map: str, text: str) -> dict[str, Any]:
+    height, width = shown.picture.rgb.shape[:2]
+    top, left, bottom, right = shown.box
+    seen_map = inner_part(saliency_map.numpy(), shown.inner)
     shape = (bottom - top, right - left)
     scale = HEAT_SIDE_PX / max(shape)
     size = (max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale)))  # OpenCV: (W, H)
     heat = heatmap(
-        np.clip(cv2.resize(saliency_map, size, interpolation=cv2.INTER_LINEAR), 0, 1), color_map
+        np.clip(cv2.resize(seen_map, size, interpolation=cv2.INTER_LINEAR), 0, 1), color_map
     )
     colors = matplotlib.colormaps[color_map](np.linspace(0, 1, 9))
     return {
-        "picture": data_uri(downscale(run.picture.rgb, SHOWN_SIDE_PX)),
-        "heat": "" if run.explanation.blank_reason else data_uri(heat),
+        "picture": data_uri(downscale(shown.picture.rgb, SHOWN_SIDE_PX)),
+        "heat": data_uri(heat),
         "box": [left / width, top / height, (right - left) / width, (bottom - top) / height],
         "aspect": width / height,
         "colors": [matplotlib.colors.to_hex(color) for color in colors],
-        "caption": caption(run),
-        "blank": run.explanation.blank_reason or "",
+        "caption": text,
+        "blank": "",
     }
 
 

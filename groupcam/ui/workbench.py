@@ -41,10 +41,11 @@ from groupcam.ui.runs import (
     Event,
     Explained,
     Finished,
+    Loading,
     Predicted,
     Run,
+    Scoring,
     Surveyed,
-    Working,
     capture_bytes,
 )
 
@@ -113,12 +114,12 @@ class Workbench:
         """
         return self._pool.load(key, progress)
 
-    def load_steps(self, key: BackboneKey) -> Generator[Working, None, Backbone]:
+    def load_steps(self, key: BackboneKey) -> Generator[Loading, None, Backbone]:
         """Load a backbone in a thread and report on it; closing stops a download soon."""
         kept = self._pool.get(key)
         if kept is not None:
             return kept
-        yield Working("load", f"Loading {key.text}")
+        yield Loading(f"Loading {key.text}")
         return (yield from _followed(lambda progress: self.load(key, progress)))
 
     def _load(self, key: BackboneKey, progress: Progress | None) -> Backbone:
@@ -171,12 +172,12 @@ class Workbench:
         run = self._runs.get(choice)
         from_cache = run is not None
         if run is None:
-            capture = self._capture(choice, picture, backbone)
-            yield Predicted(backbone, capture.target_layer, capture.logits[0])
+            capture, is_kept = self._capture(choice, picture, backbone)
+            yield Predicted(backbone, capture.target_layer, capture.logits[0], is_kept)
             run = yield from self._explain(choice, picture, backbone, capture)
             self._runs.put(choice, run, run.size_bytes)
         else:
-            yield Predicted(backbone, run.capture.target_layer, run.capture.logits[0])
+            yield Predicted(backbone, run.capture.target_layer, run.capture.logits[0], True)
         yield Explained(run, from_cache)
         yield Surveyed(backbone, self._survey(run, backbone))
 
@@ -185,11 +186,14 @@ class Workbench:
             self._runs.put(choice, run, run.size_bytes)
         yield Finished(run)
 
-    def _capture(self, choice: Choice, picture: Picture, backbone: Backbone) -> Capture:
-        """Return the capture of this picture, layer and class, reused when it is kept."""
+    def _capture(
+        self, choice: Choice, picture: Picture, backbone: Backbone
+    ) -> tuple[Capture, bool]:
+        """Return the capture of this picture, layer and class, and whether it was kept."""
         layer = resolve_target_layer(backbone, choice.target_layer)
         key = (choice.picture_id, choice.view, choice.backbone, layer.name, choice.class_name)
         capture = self._captures.get(key)
+        is_kept = capture is not None
         if capture is None:
             class_index = (
                 None
@@ -201,16 +205,18 @@ class Workbench:
                 class_index = class_index.to(inputs.device)
             capture = capture_layer(backbone, inputs, layer, class_index)
             self._captures.put(key, capture, capture_bytes(capture))
-        return capture
+        return capture, is_kept
 
     def _explain(
         self, choice: Choice, picture: Picture, backbone: Backbone, capture: Capture
-    ) -> Generator[Working, None, Run]:
+    ) -> Generator[Scoring, None, Run]:
         """Return the run without its curves."""
         steps = explain_steps(backbone, capture.inputs, choice.config, capture=capture)
         batch = yield from relay(
             steps,
-            lambda step: Working("score", "Scoring the group masks", step.done, step.total),
+            lambda step: Scoring(
+                choice, picture, backbone.preprocessing, step.done, step.total, step.saliency_map
+            ),
         )
         explanation = batch[0]
         return Run(
@@ -250,20 +256,20 @@ class Workbench:
 
 def _followed(
     work: Callable[[Progress], Result],
-) -> Generator[Working, None, Result]:
+) -> Generator[Loading, None, Result]:
     """Run `work` in a thread, yield its progress, return its result or raise its error.
 
     Closing the generator makes the next report of progress raise `Cancelled` in the thread.
     """
     closed = threading.Event()
-    reports: queue.Queue[Working | None] = queue.Queue()
+    reports: queue.Queue[Loading | None] = queue.Queue()
     outcome: list[Result] = []
     failure: list[BaseException] = []
 
     def report(text: str, done: int, total: int) -> None:
         if closed.is_set():
             raise Cancelled("Nobody waits for it any more.")
-        reports.put(Working("load", text, done, total))
+        reports.put(Loading(text, done, total))
 
     def target() -> None:
         try:

@@ -1,3 +1,4 @@
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 from groupcam import GroupCamConfig, explain
 from groupcam.errors import GroupCamError
 from groupcam.models import Backbone, resolve_target_layer
-from groupcam.saliency import engine, explain_steps, finish
+from groupcam.saliency import ExplanationBatch, engine, explain_steps, finish
 from groupcam.saliency.capture import capture_layer
 from groupcam.saliency.config import Merge
+from groupcam.saliency.group_cam import Progress
 from groupcam.saliency.perturb import gaussian_blur
+from groupcam.steps import relay
 from tests.support import as_backbone, head_of
 
 SETTINGS = [
@@ -255,6 +258,32 @@ def test_a_capture_can_be_reused_for_other_settings(
 
     afresh = explain(tiny_cnn, tiny_inputs, config, LAYER)
     torch.testing.assert_close(reused.saliency_map, afresh.saliency_map)
+
+
+def test_the_map_of_the_groups_scored_so_far_grows_into_the_final_one(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
+    config = GroupCamConfig(groups=12, blur_kernel_px=9, blur_sigma_px=4.0)
+    steps = explain_steps(tiny_cnn, tiny_inputs[:1], config, LAYER)
+    maps = [torch.zeros(1, 32, 32)]
+
+    batch = finish(note_maps(steps, maps))
+
+    assert all(torch.isfinite(one).all() for one in maps)
+    torch.testing.assert_close(maps[-1], batch.saliency_map)
+    assert batch.saliency_map.amax() == 1
+
+
+def note_maps(
+    steps: Generator[Progress, None, ExplanationBatch], maps: list[Tensor]
+) -> Generator[None, None, ExplanationBatch]:
+    """Pass the steps on and keep the map of each that has one."""
+
+    def note(step: Progress) -> None:
+        if step.saliency_map is not None:
+            maps.append(step.saliency_map())
+
+    return (yield from relay(steps, note))
 
 
 def test_steps_report_progress_and_can_be_stopped(tiny_cnn: Backbone, tiny_inputs: Tensor) -> None:

@@ -18,7 +18,7 @@ from groupcam.models import Backbone, default_target_layer, target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.render.heatmap import COLOR_MAPS
 from groupcam.ui import views
-from groupcam.ui.runs import Choice, Drawing, Run, Working
+from groupcam.ui.runs import Choice, Drawing, Explained, Loading, Run, Scoring
 from groupcam.ui.workbench import Workbench
 
 HOSTILE = '<img src=x onerror="alert(1)">&\''
@@ -65,18 +65,18 @@ def test_an_error_is_an_alert(kind: str, role: str) -> None:
 
 
 def test_loading_is_counted_in_megabytes() -> None:
-    shown = views.working_status(Working("load", "Downloading", 12_000_000, 48_000_000))
+    shown = views.loading_status(Loading("Downloading", 12_000_000, 48_000_000))
 
     assert "Downloading: 12 of 48 MB" in shown
     assert "width:25.0%" in shown
 
 
 def test_scoring_is_counted_in_passes() -> None:
-    assert "Scoring: 9 of 34" in views.working_status(Working("score", "Scoring", 9, 34))
+    assert "Scoring: 9 of 34" in views.working_status("Scoring", 9, 34)
 
 
 def test_work_of_unknown_length_shows_no_share() -> None:
-    shown = views.working_status(Working("load", "Loading timm/x"))
+    shown = views.loading_status(Loading("Loading timm/x"))
 
     assert "of 0" not in shown
     assert "gc-unknown" in shown
@@ -250,6 +250,36 @@ def test_hostile_names_stay_text(hostile_run: Run) -> None:
     for part in parts:
         assert 'onerror="alert' not in part
         assert not re.search(r"<img src=x", part)
+
+
+# --- a map on its way ---------------------------------------------------------------------------
+
+
+def test_a_map_sharpens_into_the_final_one(workbench: Workbench, choice: Choice) -> None:
+    events = list(workbench.run_steps(choice))
+    maps = [
+        views.sharpening(event, event.saliency_map()[0], "inferno")
+        for event in events
+        if isinstance(event, Scoring) and event.saliency_map is not None
+    ]
+    final = next(event.run for event in events if isinstance(event, Explained))
+
+    done = views.viewer(final, "inferno")
+
+    assert len(maps) > 1
+    assert maps[0]["heat"] != done["heat"]
+    assert maps[-1]["heat"] == done["heat"]
+    assert all(one["picture"] == done["picture"] and one["box"] == done["box"] for one in maps)
+    assert "Sharpening" in maps[0]["caption"]
+
+
+def test_a_map_without_any_score_yet_shows_no_heat(run: Run) -> None:
+    scoring = Scoring(run.choice, run.picture, run.preprocessing, 2, 9, None)
+
+    shown = views.sharpening(scoring, torch.zeros_like(run.explanation.saliency_map), "inferno")
+
+    assert shown["heat"] == ""
+    assert shown["blank"] == ""
 
 
 # --- curves ------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from groupcam.ui.runs import (
     Finished,
     Predicted,
     Run,
+    Scoring,
     Surveyed,
-    Working,
 )
 from groupcam.ui.workbench import Workbench
 
@@ -70,19 +70,18 @@ def test_the_same_bytes_in_another_shape_get_another_id(
 def test_a_run_loads_predicts_scores_explains_draws_finishes(
     workbench: Workbench, choice: Choice
 ) -> None:
-    kinds = [
-        event.stage if isinstance(event, Working) else type(event).__name__
-        for event in workbench.run_steps(choice)
-    ]
+    kinds = [type(event).__name__ for event in workbench.run_steps(choice)]
 
     order = [kind for kind, _ in itertools.groupby(kinds)]
-    assert order == ["load", "Predicted", "score", "Explained", "Surveyed", "Drawing", "Finished"]
+    assert order == [
+        *("Loading", "Predicted", "Scoring", "Explained", "Surveyed", "Drawing", "Finished")
+    ]
 
 
 def test_progress_grows_up_to_its_total(workbench: Workbench, choice: Choice) -> None:
     events = list(workbench.run_steps(choice))
 
-    scoring = [e for e in events if isinstance(e, Working) and e.stage == "score"]
+    scoring = [event for event in events if isinstance(event, Scoring)]
     counts = [event.done for event in scoring]
     assert counts == sorted(counts)
     assert scoring[-1].done == scoring[-1].total
@@ -215,7 +214,7 @@ def test_closing_the_run_stops_the_work(
 def test_closing_the_run_leaves_the_network_as_found(
     workbench: Workbench, choice: Choice, tiny_cnn: Backbone
 ) -> None:
-    for wanted in (Predicted, Working, Explained, Drawing):
+    for wanted in (Predicted, Scoring, Explained, Drawing):
         steps = started(workbench, choice._replace(config=GroupCamConfig(groups=5)))
         next(event for event in steps if isinstance(event, wanted))
         steps.close()
@@ -285,10 +284,10 @@ def test_loading_reports_and_hands_back_the_backbone(
             loaded = end.value
             break
 
-    assert [(event.stage, event.done, event.total) for event in seen] == [
-        ("load", 0, 0),
-        ("load", 1, 2),
-        ("load", 2, 2),
+    assert [(event.done, event.total) for event in seen] == [
+        (0, 0),
+        (1, 2),
+        (2, 2),
     ]
     assert loaded is tiny_cnn
 
