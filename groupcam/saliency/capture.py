@@ -98,6 +98,8 @@ def _capture_part(
         logits = backbone.logits(inputs.clone())
         if class_index is None:
             class_index = logits.argmax(dim=1)
+        else:
+            class_index = class_index.clone()  # one of inference mode cannot be kept for backward
         if not cuts:
             raise GroupCamError(
                 f"target_layer must run in a forward pass; '{target_layer.name}' did not run "

@@ -56,10 +56,12 @@ def finer_cam(
         given = torch.tensor(indices, device=inputs.device)
 
     def run(chosen: slice) -> Tensor:
-        classes = class_index[chosen].clone()
-
         def contrast(logits: Tensor) -> Tensor:
-            against = nearest_classes(logits, classes, references) if given is None else given
+            # Copies, since tensors of inference mode cannot be kept for the backward pass.
+            classes = class_index[chosen].clone()
+            against = (
+                nearest_classes(logits, classes, references) if given is None else given.clone()
+            )
             compared = logits.gather(1, against.expand(len(logits), -1)).mean(1)
             return logits.gather(1, classes[:, None])[:, 0] - gamma * compared
 
