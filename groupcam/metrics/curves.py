@@ -4,8 +4,13 @@ Protocol of the authors' code (wofmanaf/Group-CAM at ffd807b, after RISE, arXiv:
 pixels are taken in order of falling saliency, 448 a step. Insertion starts from the blurred
 picture and puts pixels back (a higher AUC is better); deletion starts from the picture and sets
 pixels to 0 in normalised space, the mean colour (a lower AUC is better). Both ends are points of
-the curve. The AUC is the area by the trapezoid rule against the fraction of pixels changed; it
-depends on the baseline, so it is not comparable across protocols.
+the curve. The AUC is the area by the trapezoid rule against the fraction of pixels changed, in
+[0, 1]; it depends on the baseline, so it is not comparable across protocols (protocols.py).
+Over-all is insertion AUC - deletion AUC, in [-1, 1], a higher one is better (Group-CAM,
+arXiv:2103.13859, section 4). Both curves together cost 2 (S+1) forward passes.
+
+Ties: equal pixels are taken in reading order, row by row from the top, left to right. A flat map
+so gives the curves of a curtain that falls from the top.
 
 Known flaw: perturbed pictures are unlike anything that the network was trained on.
 """
@@ -17,44 +22,34 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from groupcam.errors import GroupCamError
 from groupcam.metrics.areas import AreaEstimate, area_under_curve, estimate_area
+from groupcam.metrics.perturbed import (
+    PerturbedPictures,
+    changed_pixels,
+    check_maps,
+    perturbed_pictures,
+)
+from groupcam.metrics.protocols import DEFAULT_PROTOCOL, CurveProtocol
 from groupcam.metrics.refine import Refinement
 from groupcam.models import Backbone, View
-from groupcam.saliency.engine import plan_of
+from groupcam.saliency.capture import class_probability
+from groupcam.saliency.engine import forward, plan_of
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
-from groupcam.saliency.perturb import gaussian_blur
-from groupcam.saliency.scoring import probabilities
 from groupcam.steps import finish
 
-
-@dataclass(frozen=True)
-class CurveProtocol:
-    """How the pictures of the curves are made. The defaults are the authors'.
-
-    Raises:
-        GroupCamError: pixels_per_step is below 1.
-    """
-
-    pixels_per_step: int = 448
-    blur_sigma_px: float = 50.0
-    blur_kernel_px: int = 51
-
-    def __post_init__(self) -> None:
-        """Check the step size."""
-        if self.pixels_per_step < 1:
-            raise GroupCamError(
-                f"pixels_per_step must be at least 1; got {self.pixels_per_step}. "
-                "Choose more pixels a step."
-            )
-
-    @classmethod
-    def with_steps(cls, steps: int, size: tuple[int, int]) -> "CurveProtocol":
-        """Return the protocol that takes at most this many steps at an input size (H, W)."""
-        return cls(pixels_per_step=-(-size[0] * size[1] // steps))
-
-
-DEFAULT_PROTOCOL = CurveProtocol()
+__all__ = [
+    "DEFAULT_PROTOCOL",
+    "CurveProtocol",
+    "Curves",
+    "CurvesBatch",
+    "PartialCurve",
+    "PartialCurves",
+    "PerturbedPictures",
+    "changed_pixels",
+    "curve_steps",
+    "insertion_deletion",
+    "perturbed_pictures",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +61,15 @@ class Curves:
     deletion: Tensor  # (S+1,): class probability
     insertion_auc: float  # higher is better
     deletion_auc: float  # lower is better
+    insertion_retained: Tensor  # bool (S+1,): the top class is that of the whole picture
+    deletion_retained: Tensor  # bool (S+1,)
     class_index: int
     protocol: CurveProtocol
+
+    @property
+    def over_all(self) -> float:
+        """Return insertion AUC - deletion AUC, in [-1, 1]; higher is better."""
+        return self.insertion_auc - self.deletion_auc
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +81,15 @@ class CurvesBatch:
     deletion: Tensor  # (N, S+1)
     insertion_auc: Tensor  # (N,)
     deletion_auc: Tensor  # (N,)
+    insertion_retained: Tensor  # bool (N, S+1)
+    deletion_retained: Tensor  # bool (N, S+1)
     class_index: Tensor  # (N,), int64
     protocol: CurveProtocol
+
+    @property
+    def over_all(self) -> Tensor:
+        """Return insertion AUC - deletion AUC of each picture, (N,)."""
+        return self.insertion_auc - self.deletion_auc
 
     def __len__(self) -> int:
         """Return the number of pictures N."""
@@ -98,6 +107,8 @@ class CurvesBatch:
             deletion=self.deletion[picture],
             insertion_auc=float(self.insertion_auc[picture]),
             deletion_auc=float(self.deletion_auc[picture]),
+            insertion_retained=self.insertion_retained[picture],
+            deletion_retained=self.deletion_retained[picture],
             class_index=int(self.class_index[picture]),
             protocol=self.protocol,
         )
@@ -134,31 +145,6 @@ class PartialCurves:
     def total(self) -> int:
         """Return how many points there are in all, 2 (S+1)."""
         return self.insertion.total + self.deletion.total
-
-
-@dataclass(frozen=True, eq=False)
-class PerturbedPictures:
-    """One picture and what lies behind every point of its curves."""
-
-    picture: Tensor  # (3, H, W), normalised
-    blurred: Tensor  # (3, H, W)
-    rank: Tensor  # (H, W), int64: 0 is the most salient pixel
-
-    def inserted(self, pixels: Tensor) -> Tensor:
-        """Return the blurred picture with its most salient pixels put back, (B, 3, H, W).
-
-        Args:
-            pixels: how many pixels are changed, (B,).
-        """
-        return torch.where(self._is_changed(pixels), self.picture, self.blurred)
-
-    def deleted(self, pixels: Tensor) -> Tensor:
-        """Return the picture with its most salient pixels set to 0, (B, 3, H, W)."""
-        return torch.where(self._is_changed(pixels), 0, self.picture)
-
-    def _is_changed(self, pixels: Tensor) -> Tensor:
-        """Return which pixels are among the first of the order, bool (B, 1, H, W)."""
-        return self.rank < pixels[:, None, None, None]
 
 
 @overload
@@ -239,22 +225,17 @@ def curve_steps(
 
     Returns:
         The curves of all N pictures, on the CPU.
+
+    Raises:
+        GroupCamError: the maps do not fit the inputs or are not finite.
     """
-    if saliency_maps.shape != (len(inputs), *inputs.shape[-2:]):
-        raise GroupCamError(
-            f"saliency_map must have the input's size, {tuple(inputs.shape[-2:])}; got "
-            f"{tuple(saliency_maps.shape[1:])}. Resize it, or give the map that explain returned."
-        )
-    if not torch.isfinite(saliency_maps).all():
-        raise GroupCamError("saliency_map must be finite; got NaN or infinite values.")
+    check_maps(inputs, saliency_maps)
     if class_index is None:
-        with backbone.frozen(), torch.no_grad():
-            class_index = torch.cat(
-                [backbone.logits(chunk).argmax(dim=1) for chunk in inputs.split(16)]
-            )
+        class_index = forward(backbone, inputs).argmax(dim=1)
     pixels = changed_pixels(inputs.shape[-2] * inputs.shape[-1], protocol)  # (S+1,)
     fractions = pixels / pixels[-1]
     curves = torch.zeros(2, len(inputs), len(pixels))  # insertion and deletion, on the CPU
+    top_class = torch.zeros(curves.shape, dtype=torch.int64)
     micro_batch = plan_of(backbone).micro_batch
     for picture in range(len(inputs)):
         pictures = perturbed_pictures(inputs[picture], saliency_maps[picture], protocol)
@@ -267,8 +248,10 @@ def curve_steps(
             )
             batch = torch.cat([pictures.inserted(inserted), pictures.deleted(deleted)])
             classes = class_index[picture].expand(len(batch))
-            values = probabilities(backbone, batch, classes).cpu()
+            logits = forward(backbone, batch)
+            values = class_probability(logits, classes).cpu()
             curves[which, picture, places] = values
+            top_class[which, picture, places] = logits.argmax(dim=1).cpu()
             refinement.add(points, values.double().numpy())
             insertion, deletion = (
                 PartialCurve(fractions[ready], curves[curve, picture, ready], len(pixels))
@@ -283,34 +266,9 @@ def curve_steps(
         deletion=deletions,
         insertion_auc=area_under_curve(insertions, fractions),
         deletion_auc=area_under_curve(deletions, fractions),
+        # The whole picture ends insertion and begins deletion.
+        insertion_retained=top_class[0] == top_class[0, :, -1:],
+        deletion_retained=top_class[1] == top_class[1, :, :1],
         class_index=class_index.cpu(),
         protocol=protocol,
     )
-
-
-def perturbed_pictures(
-    picture: Tensor, saliency_map: Tensor, protocol: CurveProtocol = DEFAULT_PROTOCOL
-) -> PerturbedPictures:
-    """Return what makes the perturbed pictures of one picture.
-
-    Equal pixels keep their reading order: row by row from the top, left to right.
-
-    Args:
-        picture: (3, H, W), normalised.
-        saliency_map: (H, W).
-        protocol: the blur behind insertion.
-    """
-    by_saliency = saliency_map.flatten().argsort(descending=True, stable=True)
-    rank = torch.empty_like(by_saliency)
-    rank[by_saliency] = torch.arange(len(by_saliency), device=rank.device)
-    return PerturbedPictures(
-        picture=picture,
-        blurred=gaussian_blur(picture, protocol.blur_sigma_px, protocol.blur_kernel_px),
-        rank=rank.reshape(saliency_map.shape).to(picture.device),
-    )
-
-
-def changed_pixels(total_pixels: int, protocol: CurveProtocol) -> Tensor:
-    """Return how many pixels are changed at each point, (S+1,): from none to all."""
-    steps = -(-total_pixels // protocol.pixels_per_step)
-    return (torch.arange(steps + 1) * protocol.pixels_per_step).clamp(max=total_pixels)

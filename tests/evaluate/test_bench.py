@@ -48,7 +48,7 @@ from groupcam.evaluate.bench.results import (
     save_results,
 )
 from groupcam.evaluate.bench.rounds import alternate, growth_points
-from groupcam.evaluate.bench.speedups import SpeedupCheck, spearman, speedup_steps
+from groupcam.evaluate.bench.speedups import SpeedupCheck, speedup_steps
 from groupcam.metrics import CurveProtocol
 from groupcam.models import Backbone, resolve_target_layer
 from groupcam.saliency import finish
@@ -310,18 +310,6 @@ def test_the_plot_is_a_picture(results: BenchResults, tmp_path: Path) -> None:
 
 
 # --- fast settings -----------------------------------------------------------------------------
-
-
-def test_rank_correlation_by_hand() -> None:
-    values = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
-
-    assert spearman(values, values.exp()) == pytest.approx(1)
-    assert spearman(values, -values) == pytest.approx(-1)
-    # Ranks 1.5, 1.5, 3, 4 against 1, 2, 3, 4: the covariance 4.5 over the root of 4.5 x 5.
-    assert spearman(values, torch.arange(4.0)) == pytest.approx(4.5 / (4.5 * 5) ** 0.5)
-    flat = torch.zeros(2, 2)
-    assert spearman(flat, flat + 1) == 1
-    assert spearman(flat, values) == 0
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,8 @@ def test_perturbed_pictures_change_the_most_salient_pixels_first() -> None:
     assert torch.equal(deleted[0], picture)
     assert torch.equal(deleted[1] == 0, gone.expand(3, 2, 2))
     assert not deleted[2].any()
-    assert torch.equal(inserted[0], pictures.blurred)
-    assert torch.equal(inserted[1], torch.where(gone, picture, pictures.blurred))
+    assert torch.equal(inserted[0], pictures.insertion_start)
+    assert torch.equal(inserted[1], torch.where(gone, picture, pictures.insertion_start))
     assert torch.equal(inserted[2], picture)
 
 

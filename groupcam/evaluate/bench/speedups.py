@@ -17,6 +17,7 @@ from torch import Tensor
 from groupcam.evaluate.bench.contenders import load_subject
 from groupcam.evaluate.bench.pictures import read_inputs
 from groupcam.metrics import CurveProtocol, Curves, curve_steps
+from groupcam.metrics.similarity import spearman
 from groupcam.models import Backbone
 from groupcam.saliency import Explanation, GroupCamConfig, explain, finish
 from groupcam.saliency.config import Precision
@@ -100,26 +101,6 @@ def save_checks(checks: Sequence[SpeedupCheck], path: Path) -> None:
         {**dataclasses.asdict(check), "may_be_default": check.may_be_default} for check in checks
     ]
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-
-
-def spearman(first: Tensor, second: Tensor) -> float:
-    """Return the rank correlation of two maps of one size; equal values share their mean rank.
-
-    1 for two flat maps, 0 where only one is flat.
-    """
-    ranks = torch.stack([_mean_ranks(first), _mean_ranks(second)])
-    is_flat = ranks.std(dim=1) == 0
-    if is_flat.any():
-        return float(is_flat.all())
-    return float(torch.corrcoef(ranks)[0, 1])
-
-
-def _mean_ranks(values: Tensor) -> Tensor:
-    """Return the rank of every value, float64, (M,)."""
-    _, place, counts = values.flatten().unique(return_inverse=True, return_counts=True)
-    ends = counts.cumsum(0).double()
-    ranks: Tensor = (ends - (counts - 1) / 2)[place]
-    return ranks
 
 
 def _explained(
