@@ -7,6 +7,7 @@ from pathlib import Path
 from groupcam.cli.bars import run_with_bar
 from groupcam.cli.table import print_table
 from groupcam.errors import GroupCamError
+from groupcam.evaluate.bench.early import NEAR, SHARE, EarlyAreas, early_steps, save_early
 from groupcam.evaluate.bench.pictures import picture_files
 from groupcam.evaluate.bench.report import (
     Row,
@@ -30,6 +31,7 @@ from groupcam.evaluate.bench.speedups import (
 RESULTS_FILE = "bench.json"
 PLOT_FILE = "bench.png"
 CHECKS_FILE = "speedups.json"
+EARLY_FILE = "early_areas.json"
 DEFAULTS = BenchSettings()
 
 
@@ -98,7 +100,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="instead compare the maps and curves of every fast setting with float32 eager ones "
         f"on the pictures of a folder: Spearman at least {LEAST_SPEARMAN}, areas within "
-        f"{MOST_AUC_DIFFERENCE}; with --out, written as {CHECKS_FILE}",
+        f"{MOST_AUC_DIFFERENCE}; and areas after {SHARE:.0%}% of the curves' forward passes with "
+        f"the final ones; with --out, written as {CHECKS_FILE} and {EARLY_FILE}",
     )
     check.add_argument(
         "--limit", metavar="N", type=_positive, help="only N pictures, spread over the folder"
@@ -152,16 +155,20 @@ def _print_results(results: BenchResults) -> None:
 
 
 def _check_speedups(args: argparse.Namespace) -> None:
-    """Check the first backbone's settings, print a line each, and say which may be defaults."""
+    """Check every backbone's settings, print a line each, and say which may be defaults."""
     files = picture_files(args.check_speedups)
     if args.limit is not None:
         files = files[:: max(1, len(files) // args.limit)][: args.limit]
     checks: list[SpeedupCheck] = []
+    early: list[EarlyAreas] = []
     for name in args.backbones:
         steps = speedup_steps(name, files, args.device)
         checks += run_with_bar(f"Checking {name}", steps, lambda step: step)
-    if args.out is not None:
-        save_checks(checks, args.out / CHECKS_FILE)
+        curves = early_steps(name, files, args.device)
+        early.append(run_with_bar(f"Curves of {name}", curves, lambda step: step))
+        if args.out is not None:
+            save_checks(checks, args.out / CHECKS_FILE)
+            save_early(early, args.out / EARLY_FILE)
     headings = ("Network", "Setting", "Pictures", "Least Spearman", "Largest AUC difference", "")
     _print_rows(
         headings,
@@ -175,6 +182,14 @@ def _check_speedups(args: argparse.Namespace) -> None:
                 "may be a default" if check.may_be_default else "never a default",
             )
             for check in checks
+        ],
+    )
+    print(f"\nAreas under the curves after {SHARE:.0%} of the forward passes, within {NEAR}:")
+    _print_rows(
+        ("Network", "Pictures", "Areas", "Both of a picture"),
+        [
+            (one.backbone, str(one.pictures), f"{one.near:.1%}", f"{one.both_near:.1%}")
+            for one in early
         ],
     )
 

@@ -23,6 +23,7 @@ from groupcam.evaluate.bench.contenders import (
     Subject,
     count_gflop,
 )
+from groupcam.evaluate.bench.early import EarlyAreas, early_steps
 from groupcam.evaluate.bench.memory import growth_mib
 from groupcam.evaluate.bench.pictures import picture_files, read_inputs
 from groupcam.evaluate.bench.published import (
@@ -332,6 +333,23 @@ def test_fast_settings_are_compared_with_eager_float32(tmp_path: Path) -> None:
     assert (prepared.setting, rough.setting) == ("prepared", "bfloat16")
     assert prepared.may_be_default
     assert rough.least_spearman < prepared.least_spearman
+
+
+def test_shares_of_areas_that_are_near_early() -> None:
+    found = EarlyAreas("timm/one", 4, (0.0, 0.01, 0.02, 0.0), (0.0, 0.03, 0.0, 0.01))
+
+    assert found.near == 6 / 8
+    assert found.both_near == 2 / 4
+
+
+def test_areas_early_on_the_way_are_compared_with_the_final_ones() -> None:
+    files = [ROOT / "assets" / "examples" / "cat.jpg"]
+
+    found = finish(early_steps("timm/tf_efficientnet_lite0", files, "cpu"))
+
+    assert found.pictures == 1
+    assert 0 < found.insertion_difference[0] < 0.03
+    assert 0 < found.deletion_difference[0] < 0.03
 
 
 # --- the command -------------------------------------------------------------------------------
