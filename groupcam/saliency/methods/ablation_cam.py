@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from groupcam.models import Backbone, TargetLayer
-from groupcam.saliency.methods.base import Method, Progress, Steps, size_of, to_maps
+from groupcam.saliency.methods.base import (
+    Method,
+    Progress,
+    Steps,
+    size_of,
+    to_maps,
+    without_rounding,
+)
 from groupcam.saliency.methods.feature_space import logits_with_map
 from groupcam.saliency.methods.passes import activations_at, in_micro_batches
 from groupcam.steps import relay
@@ -54,7 +61,8 @@ def ablation_cam(
     )
     weights = torch.zeros_like(activations[:, :, 0, 0])
     if without:
-        weights[pictures, channels] = original[pictures, 0] - torch.cat(without)
+        needed = original[pictures, 0]
+        weights[pictures, channels] = without_rounding(needed - torch.cat(without), needed)
     cam = (weights[:, :, None, None] * activations).sum(1).relu()
     return to_maps(cam, size_of(inputs), 1 + is_run.sum(1), 0)
 

@@ -14,6 +14,10 @@ from groupcam.saliency.methods.passes import in_micro_batches
 from groupcam.saliency.scoring import min_max_scale, upsample_masks
 from groupcam.steps import relay
 
+# Forward passes of the same picture differ by about this much of their result when they run in
+# micro-batches of other sizes: a few roundings of float32.
+ROUNDING = 1e-6
+
 # "cam": from a layer's activations; "perturbation": from changed pictures; "gradient": from the
 # gradient of the picture's own pixels; "control": looks at no class.
 Kind = Literal["cam", "perturbation", "gradient", "control"]
@@ -82,6 +86,18 @@ def to_maps(
 def size_of(inputs: Tensor) -> tuple[int, int]:
     """Return (H, W) of pictures (N, 3, H, W)."""
     return inputs.shape[-2], inputs.shape[-1]
+
+
+def without_rounding(differences: Tensor, magnitude: Tensor) -> Tensor:
+    """Return differences between results of forward passes, with mere rounding errors set to 0.
+
+    Otherwise a map that is flat but for them would be scaled to one that spans [0, 1].
+
+    Args:
+        differences: any shape.
+        magnitude: size of the results that were subtracted, broadcast to the same shape.
+    """
+    return torch.where(differences.abs() > ROUNDING * magnitude.abs(), differences, 0)
 
 
 def require_at_least(name: str, value: float, minimum: float) -> None:

@@ -20,6 +20,7 @@ from groupcam.saliency.methods.base import (
     require_at_least,
     size_of,
     to_maps,
+    without_rounding,
 )
 from groupcam.saliency.methods.passes import in_micro_batches
 from groupcam.saliency.scoring import probabilities
@@ -62,7 +63,7 @@ def occlusion(
         in_micro_batches(backbone, jobs, run), lambda done: Progress(done, jobs)
     )
     probability = torch.cat(scored).unflatten(0, (count, len(shown)))
-    losses = probability[:, :1] - probability[:, 1:]  # (N, R)
+    losses = without_rounding(probability[:, :1] - probability[:, 1:], probability[:, :1])  # (N, R)
     covers = windows.to(inputs)
     raw = torch.einsum("nr,rhw->nhw", losses, covers) / covers.sum(0)
     return to_maps(raw, size_of(inputs), len(shown), 0)

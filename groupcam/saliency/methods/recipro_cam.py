@@ -13,7 +13,14 @@ from torch import Tensor
 
 from groupcam.models import Backbone, TargetLayer
 from groupcam.saliency.capture import class_probability
-from groupcam.saliency.methods.base import Method, Progress, Steps, size_of, to_maps
+from groupcam.saliency.methods.base import (
+    Method,
+    Progress,
+    Steps,
+    size_of,
+    to_maps,
+    without_rounding,
+)
 from groupcam.saliency.methods.feature_space import logits_with_map
 from groupcam.saliency.methods.passes import activations_at, in_micro_batches
 from groupcam.steps import relay
@@ -48,7 +55,10 @@ def recipro_cam(
     scored = yield from relay(
         in_micro_batches(backbone, jobs, run), lambda done: Progress(count + done, count + jobs)
     )
-    return to_maps(torch.cat(scored).unflatten(0, (count, *grid)), size_of(inputs), 1 + cells, 0)
+    probability = torch.cat(scored).unflatten(0, (count, *grid))
+    low, high = (edge[:, None, None] for edge in probability.flatten(1).aminmax(dim=1))
+    cam = without_rounding(probability - low, high)
+    return to_maps(cam, size_of(inputs), 1 + cells, 0)
 
 
 METHODS = (Method("recipro_cam", "Recipro-CAM", "arXiv:2209.14074", "cam", recipro_cam),)

@@ -24,7 +24,14 @@ from torch import Tensor
 from groupcam.models import Backbone, TargetLayer
 from groupcam.saliency import engine
 from groupcam.saliency.capture import class_probability
-from groupcam.saliency.methods.base import Method, Progress, Steps, size_of, to_maps
+from groupcam.saliency.methods.base import (
+    Method,
+    Progress,
+    Steps,
+    size_of,
+    to_maps,
+    without_rounding,
+)
 from groupcam.saliency.methods.passes import activations_at, in_micro_batches
 from groupcam.saliency.scoring import is_dead, masked_inputs, min_max_scale, upsample_masks
 from groupcam.steps import relay
@@ -92,7 +99,7 @@ def _weights(scores: Tensor, weighting: Weighting) -> Tensor:
     if weighting == "softmax":
         return scores.softmax(1)
     if weighting == "increase":
-        return scores - scores[:, :1]
+        return without_rounding(scores - scores[:, :1], scores[:, :1])
     return scores
 
 
