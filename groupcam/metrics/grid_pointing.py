@@ -48,11 +48,11 @@ def choose_mosaics(
 
     Args:
         class_index: the true class of each picture, (N,).
-        probability: what the network gives it, (N,). Pictures that it takes for something else
-            must have less than `least_probability`, which is so from 0.5 on.
+        probability: what the network gives the true class, (N,).
         per_side: n, at least 2.
         mosaics: how many at most.
-        least_probability: how confident the network must be, above 0.5.
+        least_probability: how confident the network must be; above 0.5, so that the true class is
+            the top one.
         seed: of the draw.
 
     Raises:
