@@ -56,7 +56,7 @@ def shapley_weights(
 ) -> tuple[Tensor, Tensor]:
     """Return activations A and G - 1/2 H A, both (N, C, h, w).
 
-    What the layer gives beside its map, such as a class token, takes part in H A as in u.
+    What the layer gives beside its map, such as a class token, is no player: it stays in the game.
     """
     with (
         backbone.frozen(),

@@ -37,15 +37,16 @@ def run_method(
     name: str,
     backbone: Backbone,
     inputs: Tensor,
-    layer: str | None = None,
+    layer: str | TargetLayer | None = None,
     class_index: int | Tensor = 0,
     **options: Any,
 ) -> Maps:
     """Run a method to its end, with its own defaults where no options are given."""
-    target_layer = resolve_target_layer(backbone, layer)
+    if not isinstance(layer, TargetLayer):
+        layer = resolve_target_layer(backbone, layer)
     if isinstance(class_index, int):
         class_index = torch.full((len(inputs),), class_index)
-    return finish(METHODS[name].steps(backbone, inputs, target_layer, class_index, **options))
+    return finish(METHODS[name].steps(backbone, inputs, layer, class_index, **options))
 
 
 def map_of(*arguments: Any, **options: Any) -> Tensor:
@@ -150,7 +151,7 @@ class Tokens(AsIs):
 
     def undo(self, output: Any) -> Tensor:
         cells: Tensor = output[1]["tokens"][:, 1:]
-        return cells.transpose(1, 2).unflatten(2, (4, 4))
+        return cells.transpose(1, 2).reshape(-1, 2, 4, 4)
 
 
 class TokensLast(AsIs):
@@ -175,5 +176,8 @@ class SecondCall(AsIs):
         maps: Tensor = self(output)
         return maps
 
+
+NO_LAYER = AsIs.layout
+"""For methods that ignore the layer, and networks that have none."""
 
 LAYOUTS = (AsIs, HandedOn, ChannelsLast, Tokens, TokensLast, SecondCall)
