@@ -1,7 +1,7 @@
 """What a method's map costs: seconds and forward passes of the network.
 
 * run time: the median seconds a picture over some repeats, after two maps that are not timed
-  (they count passes and warm caches up); in [0, inf), lower is better;
+  (one warms caches up, one counts passes); in [0, inf), lower is better;
 * forward passes: pictures that went through the network for one map; lower is better. A backward
   pass is not counted: it costs about two forward passes more where a method needs one.
 
@@ -56,9 +56,10 @@ def measure_cost(
             "There must be a picture and a repeat to be timed; got "
             f"{len(inputs)} pictures and repeats={repeats}."
         )
-    # Counted before it is timed: a network that is watched is not run as a graph.
-    passes = count_forward_passes(backbone, inputs, class_index, map_of)
+    # What a method finds out once about a network is no part of a map's cost.
     maps_of(map_of, backbone, inputs, class_index)
+    # Counted apart from the timing: a network that is watched is not run as a graph.
+    passes = count_forward_passes(backbone, inputs, class_index, map_of)
     seconds = []
     for _ in range(repeats):
         _wait_for(inputs)

@@ -16,6 +16,7 @@ Known flaw: a mosaic is unlike anything the network was trained on, and a class 
 network finds in a neighbouring tile too.
 """
 
+import math
 from collections.abc import Generator
 from typing import Literal, get_args
 
@@ -168,7 +169,7 @@ def grid_pointing_steps(
 
 
 def _per_side(tiles: int) -> int:
-    per_side = round(tiles**0.5)
+    per_side = math.isqrt(tiles)
     if per_side < 2 or per_side**2 != tiles:
         raise GroupCamError(f"A mosaic must have n x n tiles, n at least 2; got {tiles} tiles.")
     return per_side

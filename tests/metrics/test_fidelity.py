@@ -29,7 +29,7 @@ def test_decisions_along_the_curves_are_the_networks_own(
 ) -> None:
     maps = torch.rand(3, 32, 32, generator=generator)
     with torch.no_grad():  # classes level on half a picture, so that decisions change on the way
-        head_of(tiny_cnn).bias -= tiny_cnn.network(tiny_inputs / 2).mean(dim=0)
+        head_of(tiny_cnn).bias.sub_(tiny_cnn.network(tiny_inputs / 2).mean(dim=0))
 
     # The class followed is another than the top one: what counts is the top one.
     curves = finish(
