@@ -51,7 +51,7 @@ def ablation_cam(
     def run(chosen: slice) -> Tensor:
         picture, channel = pictures[chosen], channels[chosen]
         ablated = activations[picture]
-        ablated[torch.arange(len(picture)), channel] = 0
+        ablated[torch.arange(len(picture), device=channel.device), channel] = 0
         without = logits_with_map(backbone, inputs[picture], layer, ablated)
         return without.gather(1, class_index[picture, None])[:, 0]
 

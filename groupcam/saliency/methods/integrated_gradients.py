@@ -62,8 +62,8 @@ def attribute(
     """
     black = black_picture(backbone).to(inputs)
     nodes, node_weights = np.polynomial.legendre.leggauss(points)  # on [-1, 1]
-    places = torch.from_numpy((nodes + 1) / 2).to(inputs)
-    weights = torch.from_numpy(node_weights / 2).to(inputs)
+    places = torch.from_numpy((nodes + 1) / 2).float().to(inputs)
+    weights = torch.from_numpy(node_weights / 2).float().to(inputs)
     integral = torch.zeros_like(inputs)
 
     def run(chosen: slice) -> None:

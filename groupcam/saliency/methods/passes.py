@@ -20,16 +20,29 @@ def in_micro_batches(
 ) -> Generator[int, None, list[Part]]:
     """Run passes in micro-batches; yields how many are done, returns what each run gave.
 
+    When memory runs out, micro-batches are halved: those of backward passes need more than the
+    plan, which is made for forward passes, knows of.
+
     Args:
         backbone: the network, whose plan says how many passes run at once.
         count: number of passes.
-        run: does the passes of a slice of 0..count.
+        run: does the passes of a slice of 0..count, or leaves all as it was and raises.
+
+    Raises:
+        torch.OutOfMemoryError: there is no memory even for one pass.
     """
-    parts = []
+    parts: list[Part] = []
+    at_once = plan_of(backbone).micro_batch
     start = 0
     while start < count:
-        stop = min(start + plan_of(backbone).micro_batch, count)
-        parts.append(run(slice(start, stop)))
+        stop = min(start + at_once, count)
+        try:
+            parts.append(run(slice(start, stop)))
+        except torch.OutOfMemoryError:
+            if stop - start == 1:
+                raise
+            at_once = (stop - start) // 2
+            continue
         start = stop
         yield stop
     return parts

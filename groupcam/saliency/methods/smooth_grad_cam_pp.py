@@ -55,7 +55,8 @@ def smooth_grad_cam_pp(
         ),
         lambda done: Progress(done, total),
     )
-    activations = torch.cat(captured).double()  # cubes of small gradients underflow in float32
+    # Cubes of small gradients underflow in float32, and not every device has float64.
+    activations = torch.cat(captured).cpu().double()
     offsets = draw_noise(inputs, samples, seed)
     deviations = noise * span_of(inputs)
     means = [torch.zeros_like(activations) for _ in range(3)]  # of g, g^2, g^3
@@ -64,9 +65,10 @@ def smooth_grad_cam_pp(
         jobs = torch.arange(chosen.start, chosen.stop, device=inputs.device)
         picture, sample = jobs // samples, jobs % samples
         noisy = inputs[picture] + deviations[picture] * offsets[sample]
-        gradients = capture_layer(backbone, noisy, layer, class_index[picture]).gradients.double()
+        capture = capture_layer(backbone, noisy, layer, class_index[picture])
+        gradients = capture.gradients.cpu().double()
         for power, mean in enumerate(means, start=1):
-            mean.index_add_(0, picture, gradients**power / samples)
+            mean.index_add_(0, picture.cpu(), gradients**power / samples)
 
     yield from relay(
         in_micro_batches(backbone, count * samples, run),
