@@ -23,7 +23,7 @@ from torch import Tensor
 
 from groupcam.models import Backbone, View, resolve_target_layer
 from groupcam.saliency.capture import Capture, capture_layer
-from groupcam.saliency.config import GroupCamConfig, Merge
+from groupcam.saliency.config import GroupCamConfig
 from groupcam.saliency.grouping import compute_group_masks, denoise, group_channels
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
 from groupcam.saliency.perturb import gaussian_blur
@@ -32,9 +32,6 @@ from groupcam.saliency.scoring import Scores, is_dead, min_max_scale, score_mask
 from groupcam.steps import finish, relay
 
 DEFAULT_CONFIG = GroupCamConfig()
-
-# Masks held at the input's size while merging: memory stays bounded for any N and G.
-MASKS_AT_ONCE = 32
 
 Stage = Literal["capture", "score", "merge"]
 
@@ -149,18 +146,19 @@ def explain_steps(
     blurred = gaussian_blur(inputs, config.blur_sigma_px, config.blur_kernel_px)
     size = (inputs.shape[-2], inputs.shape[-1])
 
-    def map_of(weights: Tensor) -> Tensor:
-        return min_max_scale(merge_masks(masks, weights, size, config.merge).relu())
+    def map_of(part: Scores) -> Tensor:
+        weights = _gains(part)
+        if config.merge == "normalized":
+            weights = weights / part.spans
+        return merge_masks(masks, weights, size)
 
     scoring = score_masks(backbone, inputs, blurred, masks, capture.class_index, config.precision)
     scores = yield from relay(
         scoring,
-        lambda part: Progress(
-            "score", len(inputs) + part.done, total, lambda: map_of(_gains(part)).cpu()
-        ),
+        lambda part: Progress("score", len(inputs) + part.done, total, lambda: map_of(part).cpu()),
     )
     weights = _gains(scores)  # (N, G)
-    saliency_map = map_of(weights)
+    saliency_map = map_of(scores)
     yield Progress("merge", total, total)
     labels = tuple(backbone.class_names[index] for index in capture.class_index.tolist())
     return ExplanationBatch(
@@ -190,26 +188,23 @@ def _gains(scores: Scores) -> Tensor:
     return (scores.masked - scores.baseline[:, None]).relu()
 
 
-def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Merge) -> Tensor:
-    """Return the weighted sum of the group masks, not scaled.
+def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the weighted sum of the group masks, scaled to [0, 1].
+
+    The sum is taken before the upsampling, which is linear. A mask that is to be scaled to [0, 1]
+    first has its weight divided by its span; what its minimum adds is the same everywhere, and the
+    last scaling takes it away.
 
     Args:
         masks: de-noised group masks, (N, G, h, w).
         weights: (N, G), >= 0.
         size: (H, W) of the result.
-        merge: whether each mask is scaled to [0, 1] first.
 
     Returns:
         (N, H, W).
     """
-    merged = masks.new_zeros(len(masks), *size)
-    for picture, weighs in enumerate(weights > 0):
-        for chosen in weighs.nonzero()[:, 0].split(MASKS_AT_ONCE):
-            upsampled = upsample_masks(masks[picture, chosen], size)  # (up to 32, H, W)
-            if merge == "normalized":
-                upsampled = min_max_scale(upsampled)
-            merged[picture] += torch.einsum("g,ghw->hw", weights[picture, chosen], upsampled)
-    return merged
+    merged = torch.einsum("ng,nghw->nhw", weights, masks)
+    return min_max_scale(upsample_masks(merged, size).relu())
 
 
 def _blank_reason(

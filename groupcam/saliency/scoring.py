@@ -39,8 +39,8 @@ def masked_inputs(inputs: Tensor, blurred: Tensor, scaled_masks: Tensor) -> Tens
     """Return the pictures where the mask is 1 and the blurred pictures where it is 0.
 
     Args:
-        inputs: (M, 3, H, W).
-        blurred: (M, 3, H, W).
+        inputs: (M, 3, H, W), or (1, 3, H, W) for all masks.
+        blurred: the same.
         scaled_masks: (M, H, W) in [0, 1].
     """
     return torch.lerp(blurred, inputs, scaled_masks[:, None])
@@ -60,6 +60,7 @@ class Scores:
     done: int  # forward passes
     baseline: Tensor  # p(blurred), (N,)
     masked: Tensor  # p(masked), (N, G); p(blurred) where a mask is dead or not scored yet
+    spans: Tensor  # max - min of each upsampled mask, (N, G); 1 where p is that of the blur
 
 
 def score_masks(
@@ -100,22 +101,28 @@ def score_masks(
     order = mass.argsort(dim=1, descending=True, stable=True)
     pictures, ranks = is_run.gather(1, order).nonzero(as_tuple=True)  # a forward pass each, (M,)
     groups = order[pictures, ranks]
-    probability = torch.zeros_like(mass)
+    probability, spans = torch.zeros_like(mass), torch.ones_like(mass)
     is_scored = torch.zeros_like(is_run)
 
     def scores(done: int) -> Scores:
         baseline = probability[:, 0]
         masked = torch.where(is_scored, probability, baseline[:, None])[:, 1:]
-        return Scores(done, baseline, masked)
+        return Scores(done, baseline, masked, spans[:, 1:])
 
     for start in range(0, len(pictures), at_once):
         chosen = slice(start, start + at_once)
         picture, group = pictures[chosen], groups[chosen]
-        scaled = min_max_scale(upsample_masks(shown[picture, group], size))
-        batch = masked_inputs(inputs[picture], blurred[picture], scaled)
+        upsampled = upsample_masks(shown[picture, group], size)
+        low, high = upsampled.flatten(1).aminmax(dim=1)
+        span = torch.where(high > low, high - low, 1)
+        scaled = (upsampled - low[:, None, None]).div_(span[:, None, None])
+        if len(inputs) == 1:  # one picture need not be copied for every mask
+            batch = masked_inputs(inputs, blurred, scaled)
+        else:
+            batch = masked_inputs(inputs[picture], blurred[picture], scaled)
         probability[picture, group] = probabilities(
             backbone, batch, class_index[picture], precision
         )
-        is_scored[picture, group] = True
+        is_scored[picture, group], spans[picture, group] = True, span
         yield scores(min(start + at_once, len(pictures)))
     return scores(len(pictures))
