@@ -126,16 +126,18 @@ class _Findings:
             "channels": channels,
         }
 
-        self.stage = "capturing"
+        self.stage = "checking the layout"
+        problem = check_layout(backbone, layer)
         _calibrate_norms(backbone)
+        if problem is not None:
+            problem = check_layout(backbone, layer)
+        _require(problem is None, problem or "")
+
+        self.stage = "capturing"
         picture = made_up_picture()
         capture = capture_layer(backbone, backbone.preprocess(picture), layer)
         _require(tuple(capture.activations.shape[1:]) == layer.shape, "layer has another shape")
         _require(bool(capture.gradients.any()), "gradient at the layer is zero everywhere")
-
-        self.stage = "checking the layout"
-        problem = check_layout(backbone, layer)
-        _require(problem is None, problem or "")
 
         self.stage = "explaining"
         config = GroupCamConfig(groups=min(GROUPS, channels))
@@ -154,7 +156,8 @@ def _calibrate_norms(backbone: Backbone) -> None:
     """Set the running statistics of batch norms to those of a few pictures, one of them blurred.
 
     As they are initialised, such norms change nothing, and no class probability may depend on the
-    picture: measured, its trace in the logits is 1e-13 in some networks and 1e11 in others.
+    picture: measured, its trace in the logits is 1e-13 in some networks and 1e11 in others. The
+    layout needs no such statistics, and in a few networks they hide it.
     """
     norms = [
         module

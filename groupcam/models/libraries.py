@@ -249,13 +249,19 @@ class TorchvisionLibrary:
         state_dict: dict[str, Tensor] | None = None,
     ) -> nn.Module:
         """Return the network, with random weights or with those given."""
+        settings: dict[str, Any] = {"weights": None, "num_classes": classes or IMAGENET_CLASSES}
+        (size,) = self._weights(architecture, tag).transforms().crop_size
+        network: Any
         with warnings.catch_warnings():
             # Two old architectures announce a future change of their random initialisation.
             warnings.simplefilter("ignore", FutureWarning)
-            network: Any = torchvision.models.get_model(
-                architecture, weights=None, num_classes=classes or IMAGENET_CLASSES
-            )
+            try:  # transformers are built for one size, which is not always their weights'
+                network = torchvision.models.get_model(architecture, image_size=size, **settings)
+            except TypeError:  # all others take any size
+                network = torchvision.models.get_model(architecture, **settings)
         if state_dict is not None:
+            if "encoder.pos_embedding" in state_dict:
+                state_dict = interpolate_embeddings(size, network.patch_size, state_dict)
             network.load_state_dict(state_dict)
             if hasattr(network, "transform_input"):
                 # torchvision sets it with all weights of such architectures (inputs scaled as in
