@@ -17,6 +17,7 @@ from groupcam.errors import GroupCamError, WeightsUnavailableError
 # only when it is used: its choices and ranges come from modules that take seconds to load.
 VERBS = {
     "explain": "Explain one picture: map, group masks, curves and numbers as files in a folder.",
+    "evaluate": "Compare methods on a folder of pictures: tables, plots, a report; can be resumed.",
     "backbones": "List the networks that can be explained, those ready offline first.",
     "weights": "List all pretrained weights with size, data set, licence and accuracy.",
     "layers": "List the layers of a network that can be explained.",
