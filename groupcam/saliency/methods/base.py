@@ -7,7 +7,7 @@ from typing import Concatenate, Literal
 import torch
 from torch import Tensor
 
-from groupcam.errors import GroupCamError
+from groupcam.errors import GroupCamError, did_you_mean
 from groupcam.models import Backbone, TargetLayer
 from groupcam.saliency.capture import Capture, capture_layer
 from groupcam.saliency.methods.passes import in_micro_batches
@@ -108,6 +108,19 @@ def require_at_least(name: str, value: float, minimum: float) -> None:
     """
     if not value >= minimum:
         raise GroupCamError(f"{name} must be at least {minimum}; got {value}. Choose a larger one.")
+
+
+def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse an option that is none of its choices.
+
+    Raises:
+        GroupCamError: value is none of them.
+    """
+    if value not in choices:
+        raise GroupCamError(
+            f"{name} must be one of {', '.join(choices)}; got {value!r}."
+            f"{did_you_mean(str(value), choices)}"
+        )
 
 
 def cam_steps(

@@ -14,14 +14,14 @@ sum(A_k) g_ij^3, and adds 1e-7 to the denominator, which is more than the denomi
 gradients are below 1e-4. `form="widespread"` gives that map.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from groupcam.models import Backbone, TargetLayer
 from groupcam.saliency.capture import Capture
-from groupcam.saliency.methods.base import Method, Steps, cam_steps
+from groupcam.saliency.methods.base import Method, Steps, cam_steps, require_choice
 
 Form = Literal["paper", "widespread"]
 WIDESPREAD_EPSILON = 1e-7
@@ -40,6 +40,7 @@ def grad_cam_pp(
     Args:
         form: the paper's closed form of alpha, or that of widespread code.
     """
+    require_choice("form", form, get_args(Form))
     alpha_of = _alpha_of_paper if form == "paper" else _alpha_of_code
 
     def compute_cam(capture: Capture) -> Tensor:

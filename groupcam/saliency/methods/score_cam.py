@@ -16,7 +16,7 @@ it has learnt from.
 """
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from groupcam.saliency.methods.base import (
     Method,
     Progress,
     Steps,
+    require_choice,
     size_of,
     to_maps,
     without_rounding,
@@ -53,6 +54,7 @@ def score_cam(
     Args:
         weighting: how a channel's score becomes its weight.
     """
+    require_choice("weighting", weighting, get_args(Weighting))
     count, size = len(inputs), size_of(inputs)
     empty = weighting == "increase"  # whether the empty picture is scored too
     bound = count * (1 + empty + layer.shape[0])

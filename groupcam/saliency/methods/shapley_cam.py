@@ -10,7 +10,7 @@ and two backward passes. Flaw: after the last layer the logit is linear or nearl
 then tells nothing, and the map with u = y_c is Grad-CAM's.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from groupcam.models import Backbone, TargetLayer, to_nchw
 from groupcam.saliency.capture import cut_at
-from groupcam.saliency.methods.base import Method, Progress, Steps, size_of, to_maps
+from groupcam.saliency.methods.base import Method, Progress, Steps, require_choice, size_of, to_maps
 from groupcam.saliency.methods.passes import gradients_at, in_micro_batches
 from groupcam.steps import relay
 
@@ -38,6 +38,7 @@ def shapley_cam(
     Args:
         utility: "rest" for y_c + log p_c, "logit" for y_c.
     """
+    require_choice("utility", utility, get_args(Utility))
 
     def run(chosen: slice) -> Tensor:
         classes = class_index[chosen]

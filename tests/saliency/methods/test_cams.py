@@ -273,6 +273,21 @@ def test_nearest_classes_come_in_order_and_without_the_class_itself() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("score_cam", {"weighting": "sofmax"}, "weighting must be .*Did you mean 'softmax'"),
+        ("grad_cam_pp", {"form": "book"}, "form must be one of paper, widespread; got 'book'"),
+        ("shapley_cam", {"utility": "logits"}, "utility must be .*Did you mean 'logit'"),
+    ],
+)
+def test_unknown_choices_are_refused_and_the_nearest_is_named(
+    tiny_cnn: Backbone, tiny_inputs: Tensor, name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(GroupCamError, match=message):
+        map_of(name, tiny_cnn, tiny_inputs, LAYER, 0, **options)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"gamma": -0.1}, "gamma must be at least 0; got -0.1"),
