@@ -1,9 +1,10 @@
-"""Micro-batches of passes, and what happens when memory runs out."""
+"""Micro-batches of passes, what happens when memory runs out, and rounding errors between them."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from groupcam.saliency.methods.base import without_rounding
 from groupcam.saliency.methods.passes import in_micro_batches
 from groupcam.steps import finish
 from tests.saliency.methods.support import NO_LAYER, counted_pictures, map_of
@@ -53,3 +54,11 @@ def test_memory_that_one_picture_exceeds_is_an_error(generator: torch.Generator)
 
     with pytest.raises(torch.OutOfMemoryError):
         map_of("guided_backprop", as_backbone(Small(0), (8, 8), classes=2), inputs, NO_LAYER)
+
+
+def test_differences_that_are_mere_rounding_are_none() -> None:
+    differences = torch.tensor([[1e-8, -1e-8, 1e-4, -1e-4], [1e-8, -1e-8, 1e-4, -1e-4]])
+
+    cleaned = without_rounding(differences, torch.tensor([[-1.0], [1e-4]]))
+
+    assert cleaned.tolist() == [[0, 0, *differences[0, 2:].tolist()], differences[1].tolist()]
