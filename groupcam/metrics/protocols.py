@@ -152,8 +152,9 @@ PRESETS: dict[str, Preset] = {
         pixels_per_step=224,  # a row of their 224 x 224 input
         departure=(
             "RISE's blur takes 0 outside the picture where ours reflects it, and its kernel of 11 "
-            "holds a Gaussian folded back into 11 pixels, which is flatter than ours; equal pixels "
-            "come in no stated order there."
+            "holds a Gaussian folded back into 11 pixels, which is flatter than ours: on two "
+            "pictures the insertion AUC with it was higher by 0.023 and lower by 0.002. Equal "
+            "pixels come in no stated order there."
         ),
     ),
     "torch-cam": Preset(
