@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import torchvision
 
 import groupcam
 from groupcam.evaluate.backbone_check import shortened
+from groupcam.evaluate.journal import Journal, read_entries, read_header
 from groupcam.models.families import (
     ArchitectureSize,
     CheckedBackbone,
@@ -46,33 +47,17 @@ def cores() -> int:
     return torch.get_num_threads()
 
 
-class Journal:
-    """Results by name, one JSON line each, of one set of versions.
-
-    Results of other versions, and a last line that was cut off, are dropped.
-    """
-
-    def __init__(self, path: Path) -> None:
-        versions = {
-            module.__name__: module.__version__ for module in (groupcam, timm, torch, torchvision)
-        }
-        header = json.dumps({"versions": versions})
-        self.path = path
-        self.results: dict[str, dict[str, Any]] = {}
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        if lines[:1] == [header]:
-            for line in lines[1:]:
-                with contextlib.suppress(json.JSONDecodeError):
-                    result = json.loads(line)
-                    self.results[result["name"]] = result
-        kept = [header, *map(json.dumps, self.results.values())]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-    def add(self, result: dict[str, Any]) -> None:
-        """Write down one result, in place of an earlier one of the same name."""
-        self.results[result["name"]] = result
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(result)}\n")
+@contextlib.contextmanager
+def _kept(path: Path) -> Iterator[tuple[Journal, dict[str, Any]]]:
+    """Give a journal of the present versions and its results by name; others are removed."""
+    versions = {
+        module.__name__: module.__version__ for module in (groupcam, timm, torch, torchvision)
+    }
+    header = {"versions": versions}
+    if read_header(path) not in (None, header):
+        path.unlink()
+    with Journal(path, header) as journal:
+        yield journal, {result["name"]: result for result in read_entries(path)}
 
 
 def size_steps(folder: Path) -> Generator[Progress, None, list[ArchitectureSize]]:
@@ -81,14 +66,15 @@ def size_steps(folder: Path) -> Generator[Progress, None, list[ArchitectureSize]
     Returns:
         One row an architecture, by library, family and name.
     """
-    journal = Journal(folder / SIZES_FILE)
     names = [name for members in families().values() for name in members]
-    for done, name in enumerate(names):
-        yield done, len(names)
-        if name not in journal.results:
-            journal.add(dataclasses.asdict(measure(name)))
+    with _kept(folder / SIZES_FILE) as (journal, results):
+        for done, name in enumerate(names):
+            yield done, len(names)
+            if name not in results:
+                results[name] = dataclasses.asdict(measure(name))
+                journal.add(results[name])
     yield len(names), len(names)
-    return [ArchitectureSize(**journal.results[name]) for name in names]
+    return [ArchitectureSize(**results[name]) for name in names]
 
 
 def measure(name: str) -> ArchitectureSize:
@@ -153,16 +139,17 @@ def check_steps(
     Returns:
         One row a backbone, in the order of the names.
     """
-    journal = Journal(folder / CHECKS_FILE)
-    waiting = [name for name in names if journal.results.get(name, {}).get("verdict") != "ok"]
-    done = len(names) - len(waiting)
-    yield done, len(names)
-    with contextlib.closing(_run_all(waiting, command, jobs, timeout_s)) as results:
-        for result in results:
-            journal.add(dataclasses.asdict(result))
-            done += 1
-            yield done, len(names)
-    return [CheckedBackbone(**journal.results[name]) for name in names]
+    with _kept(folder / CHECKS_FILE) as (journal, results):
+        waiting = [name for name in names if results.get(name, {}).get("verdict") != "ok"]
+        done = len(names) - len(waiting)
+        yield done, len(names)
+        with contextlib.closing(_run_all(waiting, command, jobs, timeout_s)) as checked:
+            for result in checked:
+                results[result.name] = dataclasses.asdict(result)
+                journal.add(results[result.name])
+                done += 1
+                yield done, len(names)
+    return [CheckedBackbone(**results[name]) for name in names]
 
 
 def _run_all(

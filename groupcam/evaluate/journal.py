@@ -1,5 +1,6 @@
 """Results as JSON lines that outlive a kill: the first line says how the others were made."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -29,24 +30,33 @@ class Journal:
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
         try:
             self._lock.acquire(timeout=0)
-            found = read_header(path)
-            if found is not None and found != header:
-                raise GroupCamError(
-                    f"{path.name} must have been written with the same settings. Choose another "
-                    "file, or remove it."
-                )
-            _remove_cut_off_line(path)
-            self._file = path.open("ab")
-            if found is None:
-                self._write(header)
         except Timeout as error:
             raise GroupCamError(
                 f"Only one process may write {path.name}; another one does. Wait for its end."
             ) from error
         except OSError as error:
+            raise _not_writable(path, error) from error
+        try:
+            self._open(header)
+        except OSError as error:
+            self._unlock()
+            raise _not_writable(path, error) from error
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _open(self, header: Mapping[str, Any]) -> None:
+        """Open the file at the end of its last whole line."""
+        found = read_header(self.path)
+        if found is not None and found != header:
             raise GroupCamError(
-                f"{path.name} must be a file that can be written; {error.strerror}."
-            ) from error
+                f"{self.path.name} must have been written with the same settings. Choose another "
+                "file, or remove it."
+            )
+        _remove_cut_off_line(self.path)
+        self._file = self.path.open("ab")
+        if found is None:
+            self._write(header)
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Write down one entry."""
@@ -55,7 +65,7 @@ class Journal:
     def close(self) -> None:
         """Let others write."""
         self._file.close()
-        self._lock.release()
+        self._unlock()
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +77,12 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _unlock(self) -> None:
+        # Removed while it is held: FileLock sees to those who have opened it in the meantime.
+        with contextlib.suppress(OSError):
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
 
     def _write(self, content: Mapping[str, Any]) -> None:
         self._file.write(_line(content))
@@ -104,6 +120,10 @@ def rewrite_journal(path: Path, header: Mapping[str, Any], entries: list[Entry])
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _not_writable(path: Path, error: OSError) -> GroupCamError:
+    return GroupCamError(f"{path.name} must be a file that can be written; {error.strerror}.")
 
 
 def _line(content: Mapping[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ from groupcam.evaluate.measures import METRICS
 from groupcam.evaluate.summary import Row, Summary
 from groupcam.metrics.statistics import Interval
 
+INK = "#222222"
 BETTER, WORSE, UNCLEAR = "#0072B2", "#D55E00", "#767676"  # Okabe and Ito's palette, and a grey
 PANEL_IN, ROW_IN = 3.1, 0.26
 MOST_ACROSS = 4  # panels
@@ -33,7 +34,7 @@ def summary_figure(summary: Summary) -> Figure:
         facecolor="white",
     )
     grid = figure.subplots(down * kinds, across, squeeze=False, sharey=True)
-    for axes in grid.flat[:]:
+    for axes in grid.flat:
         axes.set_visible(False)
     for place, metric in enumerate(summary.metrics):
         row, column = place // across, place % across
@@ -52,18 +53,17 @@ def _draw_means(axes: Axes, summary: Summary, metric: str) -> None:
     axes.set_title(f"{one.title}, {one.better} is better", fontsize=8.5)
     for place, row in enumerate(summary.rows):
         mean = row.cells[metric].mean
-        is_reference = row.method == summary.reference
         if mean is not None:
-            _draw_interval(axes, place, mean, "#222222" if is_reference else BETTER)
-            if is_reference:
-                axes.axvline(mean.value, color="#222222", linewidth=0.6, linestyle=":")
+            _draw_interval(axes, place, mean, INK)
+            if row.method == summary.reference:
+                axes.axvline(mean.value, color=INK, linewidth=0.6, linestyle=":")
     _finish(axes)
 
 
 def _draw_differences(axes: Axes, summary: Summary, metric: str) -> None:
     axes.set_visible(True)
-    axes.set_title(f"less that of {_short(summary.reference)}", fontsize=7.5)
-    axes.axvline(0, color="#222222", linewidth=0.8)
+    axes.set_title(f"difference to {_short(summary.reference)}", fontsize=7.5)
+    axes.axvline(0, color=INK, linewidth=0.8)
     sign = 1 if METRICS[metric].better == "high" else -1
     for place, row in enumerate(summary.rows):
         comparison = row.cells[metric].comparison
