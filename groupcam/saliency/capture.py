@@ -96,10 +96,8 @@ def _capture_part(
     ):
         # A copy, because a module may hand on the very tensor that it gets, to be cut there.
         logits = backbone.logits(inputs.clone())
-        if class_index is None:
-            class_index = logits.argmax(dim=1)
-        else:
-            class_index = class_index.clone()  # one of inference mode cannot be kept for backward
+        # A clone, because a tensor of inference mode cannot be kept for the backward pass.
+        class_index = logits.argmax(dim=1) if class_index is None else class_index.clone()
         if not cuts:
             raise GroupCamError(
                 f"target_layer must run in a forward pass; '{target_layer.name}' did not run "

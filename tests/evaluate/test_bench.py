@@ -304,6 +304,14 @@ def test_the_readme_changes_between_the_marks_only(results: BenchResults, tmp_pa
         write_readme_section(results, readme)
 
 
+def test_the_readme_is_that_of_the_results_in_the_repository() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    section = text.partition(SECTION_START)[2].partition(SECTION_END)[0].strip()
+
+    assert section == readme_section(load_results(RESULTS))
+
+
 def test_the_plot_is_a_picture(results: BenchResults, tmp_path: Path) -> None:
     report.draw(results, tmp_path / "bench.png")
 

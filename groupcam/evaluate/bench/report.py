@@ -50,24 +50,29 @@ def curve_rows(results: BenchResults) -> tuple[Row, list[Row]]:
 
 def network_rows(results: BenchResults) -> tuple[Row, list[Row]]:
     """Return headings and a row a network: how it was run, and its memory."""
-    headings = (
-        "Network", "Layer", "Forwards", "Prepared", "in", "Bare forwards by", "At the peak",
-        "Memory, ours", "Memory, published",
+    headings: Row = (
+        "Network", "Weights", "Layer", "Forwards", "Prepared", "in", "Bare forwards by",
+        "At the peak",
     )  # fmt: skip
     rows: list[Row] = [
         (
             network.backbone,
+            network.weights,
             network.target_layer,
             str(network.forward_passes),
             network.plan,
             f"{network.prepare_s:.1f} s",
             network.floor,
             _peak(results, network),
-            _memory(network.maps[OURS]),
-            _memory(network.maps[PUBLISHED]),
         )
         for network in results.networks
     ]
+    if any(network.maps[OURS].peak_mib is not None for network in results.networks):
+        headings += ("Memory, ours", "Memory, published")
+        rows = [
+            (*row, _memory(network.maps[OURS]), _memory(network.maps[PUBLISHED]))
+            for row, network in zip(rows, results.networks, strict=True)
+        ]
     return headings, rows
 
 
