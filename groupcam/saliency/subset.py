@@ -1,0 +1,85 @@
+"""The map of some groups only: what it would be if the others had never been scored.
+
+Merging comes after all forward passes, so a group is switched off without running any.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from groupcam.errors import GroupCamError
+from groupcam.saliency.config import Merge
+from groupcam.saliency.group_cam import merge_masks
+from groupcam.saliency.result import Explanation
+from groupcam.saliency.scoring import upsample_masks
+
+
+def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tensor, str | None]:
+    """Return the saliency map of the groups that are switched on, without any forward pass.
+
+    The map is scaled to [0, 1] on its own: it tells where these groups lie, not how much they add
+    beside the others (their weights do). With all groups on it is the explanation's own map.
+
+    Args:
+        explanation: not changed.
+        groups: indices of the groups that are on, 0..G-1; naming one twice changes nothing.
+
+    Returns:
+        The map, (H, W) in [0, 1], and why it is all zeros, or None when it is not.
+
+    Raises:
+        GroupCamError: there is no such group.
+        TypeError: an index is not a whole number.
+    """
+    masks, weights = explanation.cell_masks, explanation.group_weights
+    chosen = sorted(_checked(groups, len(weights)))
+    size = (explanation.saliency_map.shape[-2], explanation.saliency_map.shape[-1])
+    is_on = torch.zeros(len(weights), dtype=torch.bool)
+    is_on[chosen] = True
+    weights = torch.where(is_on, weights, 0)
+    saliency_map = merged_map(masks[None], weights[None], size, explanation.config.merge)[0]
+    if saliency_map.any():
+        return saliency_map, None
+    if explanation.blank_reason is not None:
+        return saliency_map, explanation.blank_reason
+    if not chosen:
+        return saliency_map, "No group is switched on. Switch one on."
+    if not weights.any():
+        which = "Group" if len(chosen) == 1 else "Groups"
+        numbers = ", ".join(str(group + 1) for group in chosen)
+        return saliency_map, (
+            f"{which} {numbers} did not raise the probability of '{explanation.class_label}', so "
+            "the weight is 0. Switch on a group that has a weight."
+        )
+    return saliency_map, (
+        "The groups that are switched on add up to the same value everywhere. Switch on others."
+    )
+
+
+def merged_map(masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Merge) -> Tensor:
+    """Return the map that finished masks and weights give, (N, H, W) in [0, 1].
+
+    Args:
+        masks: de-noised group masks at the layer's own size, (N, G, h, w), not scaled.
+        weights: (N, G), >= 0.
+        size: (H, W) of the result.
+        merge: whether masks are scaled to [0, 1] first.
+    """
+    if merge == "normalized":
+        low, high = upsample_masks(masks, size).flatten(-2).aminmax(dim=-1)  # (N, G)
+        weights = weights / torch.where(high > low, high - low, 1)
+    return merge_masks(masks, weights, size)
+
+
+def _checked(groups: Iterable[int], count: int) -> set[int]:
+    """Return the groups' indices, or raise."""
+    chosen = set(groups)
+    for group in chosen:
+        if not isinstance(group, int) or isinstance(group, bool):
+            raise TypeError(f"groups must be whole numbers; got {group!r}.")
+        if not 0 <= group < count:
+            raise GroupCamError(
+                f"groups must be between 0 and {count - 1}; got {group}. Name other groups."
+            )
+    return chosen
