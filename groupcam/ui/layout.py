@@ -1,5 +1,8 @@
 """What stands on the page and where: every control and every result, without any behaviour."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import gradio as gr
 
 from groupcam.models import DEFAULT_BACKBONE, list_backbones
@@ -7,18 +10,24 @@ from groupcam.models.families import check_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.ui import components, views
 from groupcam.ui.components import EXAMPLES
+from groupcam.ui.present import DEFAULT_WEIGHTS
 
 TOP_CLASSES = 5
 WELCOME = "Ready. Choose a picture to see where the network looks."
 TOP_PREDICTION = ("Top prediction", "")
 OWN_SIZE = ("the weights' own", "")
-DEFAULT_WEIGHTS, RANDOM_WEIGHTS = "default", "random"
+EXPLAIN = "explain"  # the name of the first tab
 
 
 class Layout:
     """The page's components; creating it places them in the surrounding Blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, tabs: Sequence[tuple[str, str, Callable[[], None]]] = ()) -> None:
+        """Place everything.
+
+        Args:
+            tabs: name, title and what places the components of every tab after the first.
+        """
         self.picture_id = gr.State(None)
         self.picture_path = gr.State(None)
         self.shown_backbone = gr.State(None)  # the BackboneKey that layers and classes belong to
@@ -37,11 +46,29 @@ class Layout:
             with gr.Column(elem_id="gc-input", min_width=0):
                 self._build_picture()
             with gr.Column(elem_id="gc-results", min_width=0):
-                self._build_map_and_curves()
+                self.status = gr.HTML(views.status(WELCOME), elem_id="gc-status")
+                self.tabs: dict[str, gr.Tab] = {}
+                with gr.Tabs(elem_id="gc-tabs"):
+                    for name, title, place in ((EXPLAIN, "Explain", self._build_explain), *tabs):
+                        with gr.Tab(title, id=name) as self.tabs[name]:
+                            place()
             with gr.Column(elem_id="gc-controls", min_width=0):
                 self._build_controls()
             with gr.Column(elem_id="gc-groups", min_width=0):
                 self._build_masks()
+
+    @property
+    def controls(self) -> list[Any]:
+        """Return every control that a visitor's choice is made with."""
+        return [
+            *(self.backbone, self.weights, self.input_size, self.layer, self.class_name),
+            *self.settings.all,
+        ]
+
+    @property
+    def present(self) -> list[Any]:
+        """Return what `read_choice` takes, in its order."""
+        return [self.picture_id, self.shown_backbone, self.weights_of, *self.controls]
 
     def _build_picture(self) -> None:
         self.picture = gr.Image(
@@ -63,7 +90,7 @@ class Layout:
 
     def _build_controls(self) -> None:
         self.backbone = gr.Dropdown(
-            _backbone_choices(),
+            backbone_choices(),
             value=DEFAULT_BACKBONE,
             label="Backbone",
             info="Type to search. ✓ is ready without a download, ✗ cannot be explained.",
@@ -101,8 +128,7 @@ class Layout:
             self.run_again = gr.Button("Run again", size="sm", min_width=90)
             self.stop = gr.Button("Stop", size="sm", min_width=90)
 
-    def _build_map_and_curves(self) -> None:
-        self.status = gr.HTML(views.status(WELCOME), elem_id="gc-status")
+    def _build_explain(self) -> None:
         with gr.Row():
             with gr.Column(scale=6, min_width=340, elem_classes="gc-panel"):
                 gr.Markdown("### Where it looks")
@@ -150,7 +176,7 @@ class Layout:
                 )
 
 
-def _backbone_choices() -> list[tuple[str, str]]:
+def backbone_choices() -> list[tuple[str, str]]:
     """Return (label, name) of every backbone, ready ones first."""
     choices = []
     for entry in list_backbones():

@@ -1,4 +1,4 @@
-"""The page: which event calls what, and how a picture comes in."""
+"""The page: its tabs, which event of the shared controls calls what, how a picture comes in."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from groupcam.models.pool import BackboneKey
 from groupcam.saliency import PRESETS
 from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
+from groupcam.ui.compare_tab import CompareTab
+from groupcam.ui.comparison import Comparisons
 from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates
+from groupcam.ui.tabs import AT_ONCE, PRIVATE, Tab
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
-# What needs no server. A view's own script reads the marker's event.
-MOVE_MARKER = "(at) => document.dispatchEvent(new CustomEvent('gc-fraction', {detail: at}))"
-SET_OPACITY = "(a) => document.querySelector('#gc-viewer').style.setProperty('--heat-opacity', a)"
-SET_LAYOUT = "(mode) => { document.querySelector('.gc-viewer').dataset.mode = mode }"
-CLICK_DOWNLOAD = "() => document.querySelector('#gc-file').click()"
+# Group masks stand apart from the tabs, so that a phone shows them last; see page.css.
+SET_TAB = "() => {{ document.querySelector('#gc-main').dataset.tab = '{name}' }}"
 
 
 class Page:
@@ -32,6 +32,9 @@ class Page:
         self.workbench = workbench
         self.latest = LatestWins()
         self.views = ResultViews(self.workbench)
+        self.comparisons = Comparisons(self.workbench)
+        self.compare = CompareTab(self.workbench, self.comparisons)
+        self.tabs: list[Tab] = [self.compare]
 
     def build(self) -> gr.Blocks:
         """Return the page."""
@@ -39,20 +42,21 @@ class Page:
         with gr.Blocks(
             title="groupcam", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
         ) as demo:
-            self.ui = Layout()
+            self.ui = Layout([(tab.name, tab.title, tab.place) for tab in self.tabs])
             self.runs = RunEvents(self.workbench, self.latest, self.ui)
             self._wire(demo)
+            self.views.wire(self.ui)
+            for tab in self.tabs:
+                tab.wire(self.ui, self.ui.tabs[tab.name])
+            for name, opened in self.ui.tabs.items():
+                opened.select(None, None, None, js=SET_TAB.format(name=name), **PRIVATE)
             add_endpoints(self.workbench)
         return demo
 
     # --- wiring --------------------------------------------------------------------------------
 
     def _wire(self, demo: gr.Blocks) -> None:
-        controls = [
-            *(self.ui.backbone, self.ui.weights, self.ui.input_size),
-            *(self.ui.layer, self.ui.class_name),
-            *self.ui.settings.all,
-        ]
+        controls = self.ui.controls
         inputs = [
             self.ui.token,
             self.ui.picture_id,
@@ -74,13 +78,6 @@ class Page:
             ),
             self.ui.settings.groups,
         ]
-        # The page updates every component that ever showed progress whenever any event reports,
-        # and copies it each time: only the status line may be one (a list of classes is long).
-        private: dict[str, Any] = {
-            "api_visibility": "private",
-            "show_progress": "hidden",
-            "show_progress_on": [],
-        }
 
         def run(event: Any) -> None:
             """After an event: run the choice whose token it left, unless it ran already."""
@@ -92,7 +89,7 @@ class Page:
                 preprocess=False,
                 concurrency_limit=1,
                 concurrency_id=MODEL_QUEUE,
-                **{**private, "show_progress": "minimal", "show_progress_on": self.ui.status},
+                **{**PRIVATE, "show_progress": "minimal", "show_progress_on": self.ui.status},
             )
 
         settling: dict[str, Any] = {
@@ -102,7 +99,7 @@ class Page:
             "queue": False,
             "trigger_mode": "always_last",
             "preprocess": False,
-            **private,
+            **PRIVATE,
         }
 
         def then_run(event: Any) -> None:
@@ -117,7 +114,7 @@ class Page:
                 *(self.ui.input_size, self.ui.layers, self.ui.class_name),
                 self.ui.shown_backbone,
             ],
-            **private,
+            **PRIVATE,
         )
         demo.unload(self.leave)
         run(  # at once: a picture need not come to rest
@@ -132,7 +129,7 @@ class Page:
                 ],
                 preprocess=False,
                 trigger_mode="always_last",
-                **private,
+                **PRIVATE,
             )
         )
         lists = (self.ui.backbone, self.ui.weights, self.ui.input_size, self.ui.class_name)
@@ -143,81 +140,19 @@ class Page:
                 user_changes.append(control.release)  # the reset button and number box
         # Straight on the controls: only there does "always_last" come back for the last value.
         run(gr.on(user_changes, **settling))
-        then_run(
-            self.ui.layers.pick(self.runs.choose_layer, None, self.ui.layer, **private, queue=False)
-        )
-        then_run(
-            self.ui.top.select(
-                self.runs.choose_class, None, self.ui.class_name, **private, queue=False
-            )
-        )
+        then_run(self.ui.layers.pick(self.runs.choose_layer, None, self.ui.layer, **AT_ONCE))
+        then_run(self.ui.top.select(self.runs.choose_class, None, self.ui.class_name, **AT_ONCE))
         for name, button in self.ui.settings.presets.items():
             then_run(
                 button.click(
                     lambda config=PRESETS[name]: self.ui.settings.values_of(config),
                     None,
                     self.ui.settings.all,
-                    **private,
-                    queue=False,
+                    **AT_ONCE,
                 )
             )
-        then_run(self.ui.run_again.click(self.runs.forget, None, None, **private, queue=False))
-        self.ui.stop.click(self.runs.stop_run, None, self.ui.status, **private, queue=False)
-
-        self.ui.masks.pick(
-            self.views.show_group,
-            [self.ui.choice, self.ui.color_map],
-            self.ui.detail,
-            **private,
-            queue=False,
-        )
-        gr.on(
-            [self.ui.fraction.input, self.ui.fraction.release],
-            self.views.show_perturbed,
-            [self.ui.choice, self.ui.fraction],
-            self.ui.perturbed,
-            trigger_mode="always_last",
-            queue=False,
-            **private,
-        )
-        gr.on(
-            [self.ui.fraction.input, self.ui.fraction.release, self.ui.fraction.change],
-            None,
-            self.ui.fraction,
-            js=MOVE_MARKER,
-            **private,
-        )
-        self.ui.opacity.change(
-            None,
-            self.ui.opacity,
-            js=SET_OPACITY,
-            **private,
-        )
-        self.ui.layout.change(
-            None,
-            self.ui.layout,
-            js=SET_LAYOUT,
-            **private,
-        )
-        self.ui.color_map.input(
-            self.views.recolor,
-            [self.ui.choice, self.ui.color_map],
-            self.ui.viewer,
-            **private,
-            queue=False,
-        )
-        for button, make_file, needs in (
-            (
-                self.ui.save_overlay,
-                self.views.make_overlay,
-                [self.ui.choice, self.ui.color_map, self.ui.opacity],
-            ),
-            (self.ui.save_map, self.views.make_map, [self.ui.choice]),
-            (self.ui.save_curves, self.views.make_curves, [self.ui.choice]),
-        ):
-            button.click(make_file, needs, self.ui.file, **private).success(
-                None, None, None, js=CLICK_DOWNLOAD, **private
-            )
+        then_run(self.ui.run_again.click(self.runs.forget, None, None, **AT_ONCE))
+        self.ui.stop.click(self.runs.stop_run, None, self.ui.status, **AT_ONCE)
 
     # --- events: the picture and the choice ------------------------------------------------------
 
@@ -259,4 +194,7 @@ class Page:
 
     def leave(self, request: gr.Request) -> None:
         """Forget a visitor who closed the page."""
-        self.latest.forget(str(request.session_hash))
+        session = str(request.session_hash)
+        self.latest.forget(session)
+        for tab in self.tabs:
+            tab.leave(session)

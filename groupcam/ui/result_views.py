@@ -9,8 +9,16 @@ import gradio as gr
 import numpy as np
 
 from groupcam.ui import views
+from groupcam.ui.layout import Layout
 from groupcam.ui.runs import Choice, Run
+from groupcam.ui.tabs import AT_ONCE, PRIVATE
 from groupcam.ui.workbench import Workbench
+
+# What needs no server. A view's own script reads the marker's event.
+MOVE_MARKER = "(at) => document.dispatchEvent(new CustomEvent('gc-fraction', {detail: at}))"
+SET_OPACITY = "(a) => document.querySelector('#gc-viewer').style.setProperty('--heat-opacity', a)"
+SET_LAYOUT = "(mode) => { document.querySelector('.gc-viewer').dataset.mode = mode }"
+CLICK_DOWNLOAD = "() => document.querySelector('#gc-file').click()"
 
 
 class ResultViews:
@@ -20,6 +28,60 @@ class ResultViews:
         self.workbench = workbench
         # Gradio serves copies; ours go when the process ends.
         self._files = tempfile.TemporaryDirectory(prefix="groupcam-")
+
+    def wire(self, ui: Layout) -> None:
+        """Connect what the Explain tab shows."""
+        ui.masks.pick(
+            self.show_group,
+            [ui.choice, ui.color_map],
+            ui.detail,
+            **AT_ONCE,
+        )
+        gr.on(
+            [ui.fraction.input, ui.fraction.release],
+            self.show_perturbed,
+            [ui.choice, ui.fraction],
+            ui.perturbed,
+            trigger_mode="always_last",
+            **AT_ONCE,
+        )
+        gr.on(
+            [ui.fraction.input, ui.fraction.release, ui.fraction.change],
+            None,
+            ui.fraction,
+            js=MOVE_MARKER,
+            **PRIVATE,
+        )
+        ui.opacity.change(
+            None,
+            ui.opacity,
+            js=SET_OPACITY,
+            **PRIVATE,
+        )
+        ui.layout.change(
+            None,
+            ui.layout,
+            js=SET_LAYOUT,
+            **PRIVATE,
+        )
+        ui.color_map.input(
+            self.recolor,
+            [ui.choice, ui.color_map],
+            ui.viewer,
+            **AT_ONCE,
+        )
+        for button, make_file, needs in (
+            (
+                ui.save_overlay,
+                self.make_overlay,
+                [ui.choice, ui.color_map, ui.opacity],
+            ),
+            (ui.save_map, self.make_map, [ui.choice]),
+            (ui.save_curves, self.make_curves, [ui.choice]),
+        ):
+            button.click(make_file, needs, ui.file, **PRIVATE).success(
+                None, None, None, js=CLICK_DOWNLOAD, **PRIVATE
+            )
 
     def show_group(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
         """Show the group whose mask was clicked."""

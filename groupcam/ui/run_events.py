@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -11,7 +10,6 @@ import gradio as gr
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.models import (
     Backbone,
-    TargetLayer,
     default_target_layer,
     resolve_target_layer,
     target_layers,
@@ -19,17 +17,11 @@ from groupcam.models import (
 from groupcam.models.catalogue import weight_tags
 from groupcam.models.input_size import input_sizes
 from groupcam.models.pool import BackboneKey
-from groupcam.saliency import GroupCamConfig
 from groupcam.steps import relay
 from groupcam.ui import views
 from groupcam.ui.latest import LatestWins
-from groupcam.ui.layout import (
-    DEFAULT_WEIGHTS,
-    RANDOM_WEIGHTS,
-    TOP_CLASSES,
-    TOP_PREDICTION,
-    Layout,
-)
+from groupcam.ui.layout import TOP_CLASSES, TOP_PREDICTION, Layout
+from groupcam.ui.present import DEFAULT_WEIGHTS, RANDOM_WEIGHTS, read_choice
 from groupcam.ui.runs import (
     Choice,
     Drawing,
@@ -40,6 +32,7 @@ from groupcam.ui.runs import (
     Predicted,
     Scoring,
     Surveyed,
+    fitted,
 )
 from groupcam.ui.workbench import Workbench
 
@@ -128,18 +121,20 @@ class RunEvents:
             yield gr.skip()  # a generator that ends before its first yield clears everything
             return
         try:
-            view, config = self.ui.settings.parse(settings)
-            backbone = BackboneKey(backbone_name)
-            if weights_of == backbone_name:  # else the page still shows those of another one
-                weights_or_none = None if weights == RANDOM_WEIGHTS else weights
-                backbone = BackboneKey(backbone_name, weights_or_none)
-            else:
-                yield self.weights_of(backbone)  # before it loads, which may fail
-            if shown_backbone is None or shown_backbone.name != backbone_name:
-                layer = None
-            elif input_size:
-                backbone = backbone._replace(input_size=_pixels(input_size))
-            wish = Choice(picture_id, backbone, layer or None, class_name or None, config, view)
+            if weights_of != backbone_name:  # the page still shows those of another one
+                yield self.weights_of(BackboneKey(backbone_name))  # before it loads, which may fail
+            wish = read_choice(
+                self.ui.settings,
+                picture_id,
+                shown_backbone,
+                weights_of,
+                backbone_name,
+                weights,
+                input_size,
+                layer,
+                class_name,
+                *settings,
+            )
             steps = self._steps(wish, shown_backbone, color_map, percent)
             for updates in steps:
                 if not self.latest.is_fresh(session, token):
@@ -174,7 +169,7 @@ class RunEvents:
             lists = self.lists_of(wish.backbone, backbone, class_name or "", wish.target_layer)
             yield {**lists, self.ui.layer: wish.target_layer or ""}
         target = resolve_target_layer(backbone, wish.target_layer)
-        config = _fitted(wish.config, target)
+        config = fitted(wish.config, target)
         slider: dict[str, Any] = {"maximum": target.shape[0]}
         if config != wish.config:
             gr.Info(f"'{target.name}' has {target.shape[0]} channels, so as many groups are used.")
@@ -241,11 +236,6 @@ class RunEvents:
         }
 
 
-def _fitted(config: GroupCamConfig, target: TargetLayer) -> GroupCamConfig:
-    """Return the settings with at most as many groups as the layer has channels."""
-    return replace(config, groups=min(config.groups, target.shape[0]))
-
-
 def weights_list(key: BackboneKey) -> Any:
     """Return the list of a backbone's weights, those of the key chosen."""
     tags = weight_tags(key.name)
@@ -272,13 +262,6 @@ def size_list(key: BackboneKey, backbone: Backbone) -> Any:
         ],
         value=chosen,
     )
-
-
-def _pixels(text: str) -> int:
-    """Return the whole number that a visitor sent as an input size."""
-    if not text.isdecimal() or len(text) > 5:
-        raise GroupCamError(f"The input size must be one of those listed; got '{text}'.")
-    return int(text)
 
 
 def class_list(backbone: Backbone, chosen: str) -> Any:

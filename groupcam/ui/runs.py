@@ -1,7 +1,7 @@
 """A visitor's choice, the run that answers it, and the events on the way there."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -134,6 +134,11 @@ class Finished:
 
 
 Event = Loading | Predicted | Scoring | Explained | Surveyed | Drawing | Finished
+
+
+def fitted(config: GroupCamConfig, layer: TargetLayer) -> GroupCamConfig:
+    """Return the settings with at most as many groups as the layer has channels."""
+    return replace(config, groups=min(config.groups, layer.shape[0]))
 
 
 def capture_bytes(capture: Capture) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from groupcam.images import downscale
 from groupcam.metrics.areas import AreaEstimate
-from groupcam.metrics.curves import PartialCurves, changed_pixels
+from groupcam.metrics.curves import Curves, PartialCurves, changed_pixels
 from groupcam.models import TargetLayer
 from groupcam.models.preprocessing import inner_part
 from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_weight, mask_caption
@@ -358,20 +358,31 @@ def curves(run: Run, points: PartialCurves | None = None) -> dict[str, Any]:
     While points are missing the areas are estimates, each with its error.
     """
     if points is not None:
-        parts = (points.insertion, points.deletion)
-        shown = [{**_curve(one.fractions, one.values), **_area(one.area)} for one in parts]
+        shown = curve_points(points)
     elif run.curves is not None:
-        done = run.curves
-        shown = [
-            {**_curve(done.fractions, done.insertion), "auc": done.insertion_auc},
-            {**_curve(done.fractions, done.deletion), "auc": done.deletion_auc},
-        ]
+        shown = finished_points(run.curves)
     else:
         return {}
     return {
-        "insertion": {**shown[0], "color": INSERTION_COLOR},
-        "deletion": {**shown[1], "color": DELETION_COLOR},
+        "insertion": {**shown["insertion"], "color": INSERTION_COLOR},
+        "deletion": {**shown["deletion"], "color": DELETION_COLOR},
         "label": run.explanation.class_label,
+    }
+
+
+def curve_points(points: PartialCurves) -> dict[str, dict[str, Any]]:
+    """Return the points of both curves that are ready, with estimates of their areas."""
+    return {
+        name: {**_curve(one.fractions, one.values), **_area(one.area)}
+        for name, one in (("insertion", points.insertion), ("deletion", points.deletion))
+    }
+
+
+def finished_points(done: Curves) -> dict[str, dict[str, Any]]:
+    """Return all points of both curves with their areas."""
+    return {
+        "insertion": {**_curve(done.fractions, done.insertion), "auc": done.insertion_auc},
+        "deletion": {**_curve(done.fractions, done.deletion), "auc": done.deletion_auc},
     }
 
 

@@ -100,6 +100,19 @@ class Workbench:
         self._pictures.put(picture_id, picture, picture.rgb.nbytes)
         return picture_id, picture
 
+    def picture_of(self, choice: Choice) -> Picture:
+        """Return the picture that a choice is about.
+
+        Raises:
+            GroupCamError: it is no longer kept.
+        """
+        picture = self._pictures.get(choice.picture_id)
+        if picture is None:
+            raise GroupCamError(
+                "The picture must still be on the server; it is not. Upload it again."
+            )
+        return picture
+
     def run_of(self, choice: Choice | None) -> Run | None:
         """Return a finished or unfinished run of this choice if it is still kept."""
         return None if choice is None else self._runs.get(choice)
@@ -113,6 +126,10 @@ class Workbench:
             WeightsUnavailableError: its weights cannot be had here.
         """
         return self._pool.load(key, progress)
+
+    def kept(self, key: BackboneKey) -> Backbone | None:
+        """Return a backbone if it is loaded."""
+        return self._pool.get(key)
 
     def load_steps(self, key: BackboneKey) -> Generator[Loading, None, Backbone]:
         """Load a backbone in a thread and report on it; closing stops a download soon."""
@@ -162,11 +179,7 @@ class Workbench:
             GroupCamError: something in the choice is not possible.
             WeightsUnavailableError: the backbone's weights cannot be had here.
         """
-        picture = self._pictures.get(choice.picture_id)
-        if picture is None:
-            raise GroupCamError(
-                "The picture must still be on the server; it is not. Upload it again."
-            )
+        picture = self.picture_of(choice)
         backbone = yield from self.load_steps(choice.backbone)
 
         run = self._runs.get(choice)
@@ -248,10 +261,15 @@ class Workbench:
             inputs,
             run.explanation.saliency_map[None].to(inputs.device),
             run.capture.class_index,
-            protocol=CurveProtocol.with_steps(CURVE_STEPS, (inputs.shape[-2], inputs.shape[-1])),
+            protocol=curve_protocol(inputs),
         )
         batch = yield from relay(steps, lambda points: Drawing(run, points))
         return replace(run, curves=batch[0])
+
+
+def curve_protocol(inputs: Tensor) -> CurveProtocol:
+    """Return how the page makes the curves of inputs (N, 3, H, W)."""
+    return CurveProtocol.with_steps(CURVE_STEPS, (inputs.shape[-2], inputs.shape[-1]))
 
 
 def _followed(

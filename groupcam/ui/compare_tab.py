@@ -1,0 +1,339 @@
+"""The Compare tab: several explanations of the present picture side by side."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.metrics.annotations import ObjectBox
+from groupcam.models import list_backbones, target_layers
+from groupcam.models.pool import BackboneKey
+from groupcam.saliency.methods import METHODS, Method
+from groupcam.ui import components, views
+from groupcam.ui.comparison import (
+    DEFAULT_METHODS,
+    MOST,
+    PLURALS,
+    Axis,
+    Begun,
+    Comparisons,
+    Entry,
+    Event,
+    Failed,
+    Mapped,
+    Planned,
+)
+from groupcam.ui.comparison_views import Board, pointing_value
+from groupcam.ui.components import MODEL_QUEUE
+from groupcam.ui.forecast import forward_passes
+from groupcam.ui.layout import Layout, backbone_choices
+from groupcam.ui.present import read_choice
+from groupcam.ui.run_events import UNEXPECTED, UPDATE_S
+from groupcam.ui.runs import Loading, fitted
+from groupcam.ui.tabs import AT_ONCE, PRIVATE
+from groupcam.ui.turns import Turns, Updates, Work
+from groupcam.ui.workbench import Workbench
+
+AXES: dict[Axis, str] = {
+    "method": "Methods",
+    "layer": "Layers",
+    "backbone": "Backbones",
+    "class": "Classes",
+}
+KINDS = {
+    "cam": "",
+    "perturbation": " · changes the picture",
+    "gradient": " · gradient of the pixels",
+    "control": " · control, looks at no class",
+}
+NO_PICTURE = "Choose a picture first, by upload or from the examples; then compare."
+READY = "Choose what differs, then press Compare. All else stays as the controls say."
+
+logger = logging.getLogger(__name__)
+
+
+class CompareTab:
+    """What stands in the tab, and what its events do."""
+
+    name = "compare"
+    title = "Compare"
+
+    def __init__(self, workbench: Workbench, comparisons: Comparisons) -> None:
+        self._workbench = workbench
+        self._comparisons = comparisons
+
+    # --- layout ----------------------------------------------------------------------------------
+
+    def place(self) -> None:
+        """Create the components."""
+        self.turns = Turns()
+        self.entries = gr.State(())  # what the cards show, by place
+        self.axis = gr.Radio(
+            [(title, axis) for axis, title in AXES.items()],
+            value="method",
+            label="What differs",
+            interactive=True,
+        )
+        self.chosen: dict[Axis, gr.Dropdown] = {
+            "method": _several(
+                "Methods", _method_choices(), list(DEFAULT_METHODS), f"2 to {MOST} of them."
+            ),
+            "layer": _several(
+                "Layers", [], [], "None chosen: the present layer and the last of other grids."
+            ),
+            "backbone": _several(
+                "Backbones", backbone_choices(), _ready_backbones(), "✓ needs no download."
+            ),
+            "class": _several(
+                "Classes", [], [], "None chosen: the picture's top three. Type to search."
+            ),
+        }
+        self.forecast = gr.HTML("", elem_id="gc-forecast")
+        with gr.Row():
+            self.compare = gr.Button("Compare", variant="primary", size="sm", min_width=90)
+            self.stop = gr.Button("Stop comparing", size="sm", min_width=90)
+        self.status = gr.HTML(views.status(READY), elem_id="gc-compare-status")
+        self.cards = components.from_assets("compare", {}, elem_id="gc-compare")
+        self.box = components.from_assets("box", {}, elem_id="gc-box")
+        self.pointing = components.from_assets("pointing", {}, elem_id="gc-pointing")
+
+    # --- wiring ----------------------------------------------------------------------------------
+
+    def wire(self, ui: Layout, opened: gr.Tab) -> None:
+        """Connect the events."""
+        self._ui = ui
+        choice = [self.axis, *self.chosen.values()]
+        raw: dict[str, Any] = {"preprocess": False}
+        running: dict[str, Any] = {
+            "fn": self.run,
+            "inputs": [self.turns.token, ui.color_map, *ui.present, *choice],
+            "outputs": [self.status, self.cards, self.entries, self.box, self.turns.again],
+            "trigger_mode": "multiple",
+            "concurrency_limit": 1,
+            "concurrency_id": MODEL_QUEUE,
+            **raw,
+            **PRIVATE,
+        }
+        waiting = {"show_progress": "minimal", "show_progress_on": self.status}
+        self.compare.click(
+            self.begin,
+            [ui.picture_id],
+            [self.turns.token, self.status],
+            trigger_mode="multiple",
+            **raw,
+            **AT_ONCE,
+        ).success(**{**running, **waiting})
+        self.turns.again.again(**running)
+        self.stop.click(self.stop_run, None, self.status, **AT_ONCE)
+        self.box.draw(self.show_pointing, self.entries, self.pointing, **AT_ONCE)
+        self.axis.change(self.show_axis, self.axis, list(self.chosen.values()), **raw, **AT_ONCE)
+        ui.shown_backbone.change(
+            self.list_names,
+            ui.shown_backbone,
+            [self.chosen["layer"], self.chosen["class"]],
+            **AT_ONCE,
+        )
+        changes: list[Any] = [opened.select, ui.choice.change, self.axis.change]
+        gr.on(
+            [*changes, *(dropdown.change for dropdown in self.chosen.values())],
+            self.foretell,
+            [*ui.present, *choice],
+            self.forecast,
+            trigger_mode="always_last",
+            **raw,
+            **AT_ONCE,
+        )
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def show_axis(self, axis: Axis) -> list[Any]:
+        """Show the list of what differs."""
+        return [gr.Dropdown(visible=name == axis) for name in self.chosen]
+
+    def list_names(self, key: BackboneKey | None) -> list[Any]:
+        """List the layers and classes of a backbone that the page has just turned to."""
+        if key is None:
+            return [gr.skip(), gr.skip()]
+        backbone = self._workbench.load(key)
+        layers = [layer.name for layer in target_layers(backbone) if layer.usable]
+        return [
+            gr.Dropdown(choices=layers, value=[]),
+            gr.Dropdown(choices=list(backbone.class_names), value=[]),
+        ]
+
+    def foretell(self, picture_id: str | None, *values: Any) -> str:
+        """Say how many forward passes the choice will take, as far as that is known."""
+        present, (axis, *chosen) = values[: -1 - len(AXES)], values[-1 - len(AXES) :]
+        try:
+            names = _names(dict(zip(AXES, chosen, strict=True)).get(axis))
+            wish = read_choice(self._ui.settings, picture_id or "", *present)
+            backbone = self._workbench.kept(wish.backbone)
+            if axis != "method" or backbone is None:
+                return ""
+            layer = next(
+                (one for one in target_layers(backbone) if one.name == wish.target_layer), None
+            ) or next(one for one in target_layers(backbone) if one.default)
+            size = backbone.preprocessing.input_size
+            counts = {
+                METHODS[name].title: forward_passes(name, fitted(wish.config, layer), layer, size)
+                for name in names
+            }
+        except (GroupCamError, TypeError, StopIteration, KeyError):
+            return ""  # what is wrong with the choice is said when it is compared
+        parts = [
+            f"{escape(title)} {'unknown' if count is None else f'{count:,}'}"
+            for title, count in counts.items()
+        ]
+        return (
+            f'<p class="gc-quiet">Forward passes for the map, at most: {", ".join(parts)}.</p>'
+            if parts
+            else ""
+        )
+
+    def begin(self, request: gr.Request, picture_id: str | None) -> Updates:
+        """Make a new comparison the visitor's only one."""
+        if picture_id is None:
+            return {self.turns.token: None, self.status: views.status(NO_PICTURE)}
+        token = self.turns.begin(str(request.session_hash))
+        text = views.status("Waiting for the comparison's turn …", "busy")
+        return {self.turns.token: token, self.status: text}
+
+    def stop_run(self, request: gr.Request) -> str:
+        """Stop the visitor's comparison within one micro-batch; finished cards stay."""
+        self.turns.stop(str(request.session_hash))
+        return views.status("Stopped. Press Compare to go on: what is done is kept.")
+
+    def leave(self, session: str) -> None:
+        """Forget a visitor who closed the page."""
+        self.turns.stop(session)
+
+    def run(
+        self, request: gr.Request, token: int | None, color_map: str, *values: Any
+    ) -> Iterator[Updates | Any]:
+        """Compare, one turn at a time, as updates of the page."""
+        session = str(request.session_hash)
+        yield from self.turns.follow(session, token, lambda: self._work(color_map, *values))
+
+    def _work(self, color_map: str, picture_id: str, *values: Any) -> Work:
+        """Compare what the controls say, as updates of the page."""
+        present, (axis, *chosen) = values[: -1 - len(AXES)], values[-1 - len(AXES) :]
+        try:
+            if axis not in AXES:
+                raise GroupCamError(f"What differs must be one of {', '.join(AXES)}; got {axis!r}.")
+            names = _names(dict(zip(AXES, chosen, strict=True))[axis])
+            choice = read_choice(self._ui.settings, picture_id, *present)
+            picture = self._workbench.picture_of(choice)
+            board: Board | None = None
+            next_report = 0.0
+            for event in self._comparisons.steps(choice, axis, names):
+                if isinstance(event, Planned):
+                    board = Board(event.entries, axis, picture, color_map)
+                    yield {
+                        self.entries: event.entries,
+                        self.cards: board.value,
+                        self.box: board.picture_value,
+                    }
+                    continue
+                if board is not None:
+                    board.update(event)
+                is_late = time.monotonic() >= next_report
+                if is_late or isinstance(event, Mapped | Failed):
+                    next_report = time.monotonic() + UPDATE_S
+                    yield self._updates_of(event, board, axis)
+                else:
+                    yield {}
+            assert board is not None  # the plan comes first
+            text = views.status(_finished_text(board, axis), "done")
+            yield {self.cards: board.value, self.status: text}
+        except (GroupCamError, TypeError, WeightsUnavailableError) as error:
+            yield {self.status: views.status(str(error), "error")}
+        except Exception:
+            logger.exception("A comparison failed.")
+            yield {self.status: views.status(UNEXPECTED, "error")}
+
+    def _updates_of(self, event: Event, board: Board | None, axis: Axis) -> Updates:
+        """Return what an event changes on the page."""
+        if isinstance(event, Loading):
+            return {self.status: views.loading_status(event)}
+        if board is None or isinstance(event, Begun):
+            return {}
+        text = f"Comparing {PLURALS[axis]}: {board.ready} of {board.count} done …"
+        status = views.status(text, "busy", board.ready, board.count)
+        return {self.cards: board.value, self.status: status}
+
+    def show_pointing(self, entries: Sequence[Entry], event: gr.EventData) -> dict[str, Any]:
+        """Say how every map answers to the box that was drawn; no forward pass."""
+        raw = event._data.get("box") if isinstance(event._data, dict) else None
+        results = [self._comparisons.result_of(entry) for entry in entries]
+        # Equal answers must reach the cards too: they may be new.
+        return {**pointing_value(results, _parse_box(raw)), "stamp": time.monotonic()}
+
+
+def _several(label: str, choices: list[Any], value: list[str], info: str) -> gr.Dropdown:
+    """Return a list from which several can be chosen."""
+    return gr.Dropdown(
+        choices,
+        value=value,
+        multiselect=True,
+        max_choices=MOST,
+        label=label,
+        info=info,
+        interactive=True,
+        visible=label == "Methods",
+    )
+
+
+def _method_choices() -> list[tuple[str, str]]:
+    """Return (title, name) of every method, kind after kind."""
+
+    def title(method: Method) -> str:
+        return f"{method.title}{KINDS[method.kind]}"
+
+    order = list(KINDS)
+    ranked = sorted(METHODS.values(), key=lambda method: order.index(method.kind))
+    return [(title(method), method.name) for method in ranked]
+
+
+def _ready_backbones() -> list[str]:
+    """Return the first backbones that need no download."""
+    return [entry.name for entry in list_backbones() if entry.ready_offline][:3]
+
+
+def _names(value: Any) -> list[str]:
+    """Return what a list sent, which anybody may have made up.
+
+    Raises:
+        GroupCamError: it is no list of names.
+    """
+    names = [] if value is None else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise GroupCamError(f"What is compared must be a list of names; got {value!r}.")
+    return names
+
+
+def _parse_box(raw: Any) -> ObjectBox | None:
+    """Return the box that was drawn; None: it was removed.
+
+    Raises:
+        gr.Error: it is no box.
+    """
+    if raw is None:
+        return None
+    is_box = isinstance(raw, list) and len(raw) == 4
+    if not is_box or not all(isinstance(v, int | float) and math.isfinite(v) for v in raw):
+        raise gr.Error(f"A box must be four numbers, left, top, right, bottom; got {raw!r}.")
+    left, top, right, bottom = map(float, raw)
+    if not (left < right and top < bottom):
+        raise gr.Error("A box must have left < right and top < bottom. Draw it again.")
+    return ObjectBox("", left, top, right, bottom, is_uncertain=False)
+
+
+def _finished_text(board: Board, axis: Axis) -> str:
+    """Return the sentence that stands when everything is done."""
+    failed = f" {board.failed} could not be explained." if board.failed else ""
+    return f"Done: {board.count - board.failed} {PLURALS[axis]} compared.{failed}"

@@ -1,0 +1,459 @@
+"""Several explanations of one picture side by side: what is compared, and the work it takes.
+
+No Gradio in here: a comparison is a generator of events, and the page decides how they look.
+"""
+
+import dataclasses
+import itertools
+import logging
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.evaluate.variants import parse_variant
+from groupcam.metrics import Curves, curve_steps
+from groupcam.metrics.annotations import ObjectBox
+from groupcam.metrics.curves import PartialCurves, changed_pixels
+from groupcam.metrics.localisation import box_mask, energy_pointing_game, pointing_game
+from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
+from groupcam.models.pool import BackboneKey
+from groupcam.saliency import GroupCamConfig
+from groupcam.saliency.engine import forward
+from groupcam.saliency.methods import METHODS, Maps, Progress
+from groupcam.steps import relay
+from groupcam.ui.cache import ByteBoundedCache
+from groupcam.ui.forecast import forward_passes, options_of, takes_settings
+from groupcam.ui.runs import Choice, Loading, Shown, fitted
+from groupcam.ui.workbench import Workbench, curve_protocol
+
+Axis = Literal["method", "layer", "backbone", "class"]
+PLURALS: dict[Axis, str] = {
+    "method": "methods",
+    "layer": "layers",
+    "backbone": "backbones",
+    "class": "classes",
+}
+FEWEST, MOST = 2, 6
+DEFAULT_METHODS = ("group_cam", "group_cam_official", "grad_cam", "layer_cam")
+DEFAULT_CLASSES, DEFAULT_LAYERS = 3, 3  # how many stand in for none chosen
+
+MAP_S = 120.0  # a map that takes longer is given up
+RESULT_BYTES = 100 * 2**20
+
+Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """What one card shows; hashable, so equal entries share a result."""
+
+    method: str  # as `parse_variant` takes it
+    choice: Choice  # its settings are for a method that takes them
+
+    @property
+    def key(self) -> "Entry":
+        """Return the entry without settings that make no difference."""
+        if takes_settings(parse_variant(self.method)):
+            return self
+        return self._replace(choice=self.choice._replace(config=GroupCamConfig()))
+
+
+@dataclass(frozen=True, eq=False)
+class Compared(Shown):
+    """One method's map of one picture, and what it cost."""
+
+    entry: Entry
+    target_layer: str
+    class_index: int
+    class_label: str
+    probability: float  # of the class, for the whole picture
+    saliency_map: Tensor  # float32 (H, W) in [0, 1]
+    forward_passes: int
+    backward_passes: int
+    elapsed_s: float  # wall-clock time of the map alone: no loading, no waiting, no curves
+    curves: Curves | None = None  # None until both are complete
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """What will be done, in forward passes where they can be told."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A card's network is there: what its map and its curves take at most."""
+
+    place: int
+    map_passes: int | None
+    curve_passes: int
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A card's map is being made."""
+
+    place: int
+    done: int  # forward passes
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A card's map is there."""
+
+    place: int
+    result: Compared
+
+
+@dataclass(frozen=True, eq=False)
+class Tracing:
+    """Some points of a card's curves are there."""
+
+    place: int
+    result: Compared
+    points: PartialCurves
+
+
+@dataclass(frozen=True, eq=False)
+class Completed:
+    """A card has all that it can have."""
+
+    place: int
+    result: Compared
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A card's map or curves cannot be had."""
+
+    place: int
+    reason: str
+
+
+Event = Planned | Loading | Begun | Mapping | Mapped | Tracing | Completed | Failed
+Events = Generator[Event, None, None]
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """How a map answers to a box."""
+
+    energy: float  # energy pointing game: the share of the map's sum inside the box, 0..1
+    is_hit: bool  # pointing game: the map's peak is in the box or within 15 px of it
+    box_share: float  # the box's share of what the network sees, which a flat map would have
+
+
+class Comparisons:
+    """Compares, and keeps the results in a bounded cache shared by all visitors."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        """Begin empty."""
+        self._workbench = workbench
+        self._results: ByteBoundedCache[Compared] = ByteBoundedCache(RESULT_BYTES)
+
+    def result_of(self, entry: Entry) -> Compared | None:
+        """Return the kept result of an entry, with or without its curves."""
+        return self._results.get(entry.key)
+
+    def steps(self, present: Choice, axis: Axis, chosen: Sequence[str]) -> Events:
+        """Plan and make a comparison, as events; closing stops it within one micro-batch.
+
+        Args:
+            present: what stands on the page; the entries differ from it along the axis.
+            axis: what differs.
+            chosen: names along the axis, 2 to 6. For layers and classes none chosen stands for the
+                last layers of the last three grids and the picture's top three classes.
+
+        Raises:
+            GroupCamError: the names or what stands on the page are not possible.
+            WeightsUnavailableError: the weights of the page's backbone cannot be had here.
+        """
+        entries = yield from self._plan(present, axis, chosen)
+        yield Planned(entries)
+        yield from self.entry_steps(entries)
+
+    def entry_steps(self, entries: Sequence[Entry]) -> Events:
+        """Make the entries' maps and curves, as events.
+
+        One backbone after the other; for each first the maps that cost less than their curves,
+        then those curves, then the dear maps, so that none of these holds the others up. What one
+        entry cannot have is its own event.
+        """
+        by_backbone: dict[BackboneKey, list[int]] = {}
+        for place, entry in enumerate(entries):
+            by_backbone.setdefault(entry.choice.backbone, []).append(place)
+        for key, places in by_backbone.items():
+            try:
+                backbone = yield from self._workbench.load_steps(key)
+            except (GroupCamError, WeightsUnavailableError) as error:
+                yield from (Failed(place, str(error)) for place in places)
+                continue
+            yield from self._on_one_backbone(backbone, {place: entries[place] for place in places})
+
+    # --- plan ------------------------------------------------------------------------------------
+
+    def _plan(
+        self, present: Choice, axis: Axis, chosen: Sequence[str]
+    ) -> Generator[Event, None, tuple[Entry, ...]]:
+        """Return the entries; loads the page's backbone where the plan depends on it."""
+        self._workbench.picture_of(present)
+        if axis == "backbone":
+            check_count(axis, chosen)
+            return tuple(self._on_backbone(present, name) for name in chosen)
+        if chosen or axis == "method":
+            check_count(axis, chosen)
+        backbone = yield from self._workbench.load_steps(present.backbone)
+        layer = resolve_target_layer(backbone, present.target_layer)
+        choice = present._replace(target_layer=layer.name)
+        if axis == "layer":
+            names = chosen or default_layers(backbone, layer)
+            return tuple(Entry(_PAGE_METHOD, choice._replace(target_layer=name)) for name in names)
+        ranked = self._logits(backbone, choice).argsort(descending=True)
+        if axis == "class":
+            top = [backbone.class_names[int(index)] for index in ranked[:DEFAULT_CLASSES]]
+            return tuple(
+                Entry(_PAGE_METHOD, choice._replace(class_name=name)) for name in chosen or top
+            )
+        if choice.class_name is None:
+            choice = choice._replace(class_name=backbone.class_names[int(ranked[0])])
+        for method in chosen:
+            parse_variant(method)  # says what is wrong with a name
+        return tuple(Entry(method, choice) for method in chosen)
+
+    def _on_backbone(self, present: Choice, name: str) -> Entry:
+        """Return the entry of a backbone: the page's as it stands there, others as they come."""
+        if name == present.backbone.name:
+            return Entry(_PAGE_METHOD, present)
+        other = present._replace(backbone=BackboneKey(name), target_layer=None)
+        return Entry(_PAGE_METHOD, other)
+
+    # --- work ------------------------------------------------------------------------------------
+
+    def _on_one_backbone(self, backbone: Backbone, entries: dict[int, Entry]) -> Events:
+        """Make the maps and curves of entries that share a backbone, by their place."""
+        jobs: list[_Job] = []
+        for place, entry in entries.items():
+            kept = self.result_of(entry)
+            if kept is not None and kept.curves is not None:
+                yield Mapped(place, kept)
+                yield Completed(place, kept)
+                continue
+            try:
+                job = self._prepare(place, entry, backbone)
+            except GroupCamError as error:
+                yield Failed(place, str(error))
+                continue
+            yield Begun(place, job.map_passes, job.curve_passes)
+            jobs.append(job)
+        jobs.sort(key=lambda job: (job.map_passes is None, job.map_passes))
+        is_cheap = [
+            job.map_passes is not None and job.map_passes <= job.curve_passes for job in jobs
+        ]
+        cheap = [job for job, cheap in zip(jobs, is_cheap, strict=True) if cheap]
+        dear = [job for job, cheap in zip(jobs, is_cheap, strict=True) if not cheap]
+        mapped = []
+        for job in cheap:
+            mapped.append((job, (yield from self._guarded(job, self._map(job, backbone)))))
+        # In the order of the cards, as they are read.
+        for job, result in sorted(mapped, key=lambda one: one[0].place):
+            if result is not None:
+                yield from self._guarded(job, self._trace(job, result, backbone))
+        for job in dear:
+            result = yield from self._guarded(job, self._map(job, backbone))
+            if result is not None:
+                yield from self._guarded(job, self._trace(job, result, backbone))
+
+    def _guarded(
+        self, job: "_Job", steps: Generator[Event, None, Result]
+    ) -> Generator[Event, None, Result | None]:
+        """Pass an entry's steps on; what goes wrong with it is told, and the others go on."""
+        try:
+            return (yield from steps)
+        except GroupCamError as error:
+            yield Failed(job.place, str(error))
+        except Exception as error:  # from a network or method that nobody has tried together
+            logger.exception("%s failed on %s", job.entry.method, job.entry.choice.backbone.text)
+            kind = type(error).__name__
+            yield Failed(job.place, f"This does not work on this network ({kind}; it was logged).")
+        return None
+
+    def _prepare(self, place: int, entry: Entry, backbone: Backbone) -> "_Job":
+        """Find out what an entry's map is made of and what it will take.
+
+        Raises:
+            GroupCamError: layer, class or settings are not possible on this backbone.
+        """
+        choice = entry.choice
+        picture = self._workbench.picture_of(choice)
+        layer = resolve_target_layer(backbone, choice.target_layer)
+        logits = self._logits(backbone, choice)
+        class_index = (
+            int(logits.argmax())
+            if choice.class_name is None
+            else backbone.class_index_of(choice.class_name)
+        )
+        inputs = backbone.preprocess(picture.rgb, choice.view)
+        config = fitted(choice.config, layer)
+        size = (inputs.shape[-2], inputs.shape[-1])
+        points = len(changed_pixels(size[0] * size[1], curve_protocol(inputs)))
+        return _Job(
+            place,
+            entry,
+            inputs,
+            layer,
+            config,
+            class_index,
+            float(logits.softmax(0)[class_index]),
+            forward_passes(entry.method, config, layer, size),
+            2 * points,
+        )
+
+    def _map(self, job: "_Job", backbone: Backbone) -> Generator[Event, None, Compared]:
+        """Return an entry's result without curves."""
+        kept = self.result_of(job.entry)
+        if kept is None:
+            variant = parse_variant(job.entry.method)
+            steps = variant.method.steps(
+                backbone,
+                job.inputs,
+                job.layer,
+                torch.tensor([job.class_index], device=job.inputs.device),
+                **options_of(variant, job.config),
+            )
+            maps, elapsed_s = yield from _timed(job.place, steps)
+            kept = Compared(
+                choice=job.entry.choice,
+                picture=self._workbench.picture_of(job.entry.choice),
+                preprocessing=backbone.preprocessing,
+                entry=job.entry,
+                target_layer=job.layer.name,
+                class_index=job.class_index,
+                class_label=backbone.class_names[job.class_index],
+                probability=job.probability,
+                saliency_map=maps.saliency_map[0],
+                forward_passes=int(maps.forward_passes[0]),
+                backward_passes=int(maps.backward_passes[0]),
+                elapsed_s=elapsed_s,
+            )
+            self._keep(kept)
+        yield Mapped(job.place, kept)
+        return kept
+
+    def _trace(self, job: "_Job", result: Compared, backbone: Backbone) -> Events:
+        """Draw the curves of an entry's map."""
+        steps = curve_steps(
+            backbone,
+            job.inputs,
+            result.saliency_map[None].to(job.inputs.device),
+            torch.tensor([job.class_index], device=job.inputs.device),
+            protocol=curve_protocol(job.inputs),
+        )
+        batch = yield from relay(steps, lambda points: Tracing(job.place, result, points))
+        done = dataclasses.replace(result, curves=batch[0])
+        self._keep(done)
+        yield Completed(job.place, done)
+
+    def _keep(self, result: Compared) -> None:
+        self._results.put(result.entry.key, result, 2 * result.saliency_map.nbytes)
+
+    def _logits(self, backbone: Backbone, choice: Choice) -> Tensor:
+        """Return what the network says of the whole picture, (K,)."""
+        inputs = backbone.preprocess(self._workbench.picture_of(choice).rgb, choice.view)
+        return forward(backbone, inputs)[0].float().cpu()
+
+
+def pointing(result: Compared, box: ObjectBox) -> Pointing:
+    """Return how a map answers to a box on the picture; costs no forward pass.
+
+    Raises:
+        GroupCamError: nothing of the box lies in what the network sees.
+    """
+    height, width = result.picture.rgb.shape[:2]
+    mask = box_mask([box], result.preprocessing, (height, width), result.choice.view)[None]
+    if not mask.any():
+        raise GroupCamError("The box must touch what this network sees of the picture.")
+    maps = result.saliency_map[None]
+    top, left, bottom, right = result.inner
+    return Pointing(
+        float(energy_pointing_game(maps, mask)[0]),
+        bool(pointing_game(maps, mask)[0]),
+        float(mask[0, top:bottom, left:right].float().mean()),
+    )
+
+
+def check_count(axis: Axis, chosen: Sequence[str]) -> None:
+    """Refuse too few, too many or equal names.
+
+    Raises:
+        GroupCamError: so it is.
+    """
+    plural = PLURALS[axis]
+    if len(set(chosen)) < len(chosen):
+        raise GroupCamError(f"The {plural} must differ; got {', '.join(chosen)}. Leave one out.")
+    if not FEWEST <= len(chosen) <= MOST:
+        advice = "Add another one." if len(chosen) < FEWEST else "Leave some out."
+        raise GroupCamError(
+            f"There must be {FEWEST} to {MOST} {plural} to compare; got {len(chosen)}. {advice}"
+        )
+
+
+def default_layers(backbone: Backbone, chosen: TargetLayer) -> list[str]:
+    """Return the chosen layer and the last layers of the grids before and after its own."""
+    usable = [layer for layer in target_layers(backbone) if layer.usable]
+    ends = [
+        list(members)[-1].name
+        for grid, members in itertools.groupby(usable, key=lambda layer: layer.shape[1:])
+        if grid != chosen.shape[1:]
+    ]
+    return [chosen.name, *reversed(ends)][:DEFAULT_LAYERS]
+
+
+# The registry's first, which is what the page explains with.
+_PAGE_METHOD = next(iter(METHODS))
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """An entry, ready to be worked on."""
+
+    place: int
+    entry: Entry
+    inputs: Tensor  # (1, 3, H, W)
+    layer: TargetLayer
+    config: GroupCamConfig
+    class_index: int
+    probability: float
+    map_passes: int | None
+    curve_passes: int
+
+
+def _timed(
+    place: int, steps: Generator[Progress, None, Maps]
+) -> Generator[Mapping, None, tuple[Maps, float]]:
+    """Return a method's maps and the seconds that it worked; it may rest between its steps.
+
+    Raises:
+        GroupCamError: it works for too long.
+    """
+    elapsed_s = 0.0
+    while True:
+        started = time.perf_counter()
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return end.value, elapsed_s + time.perf_counter() - started
+        elapsed_s += time.perf_counter() - started
+        if elapsed_s > MAP_S:
+            steps.close()
+            raise GroupCamError(
+                f"A map must be done within {MAP_S:.0f} s on this page; after {progress.done:,} of "
+                f"{progress.total:,} forward passes it was not. Use `python -m groupcam evaluate`."
+            )
+        yield Mapping(place, progress.done, progress.total)
