@@ -10,8 +10,9 @@ from typing import Any, Literal, get_args
 
 from groupcam.errors import GroupCamError, did_you_mean
 
-Grouping = Literal["contiguous", "kmeans", "agglomerative"]
-Merge = Literal["raw", "normalized"]
+Evidence = Literal["signed", "positive"]
+Grouping = Literal["contiguous", "similar", "kmeans", "agglomerative"]
+Merge = Literal["raw", "normalized", "whole"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -45,9 +46,16 @@ class GroupCamConfig:
     percentile: float | None = _setting(
         70.0, "cells of a group mask up to this percentile become 0; none keeps every cell", 0, 100
     )
+    evidence: Evidence = _setting(
+        "signed",
+        "whether what speaks against the class is taken off within its group (signed) or left out "
+        "(positive)",
+    )
     grouping: Grouping = _setting("contiguous", "how channels are put into groups")
     merge: Merge = _setting(
-        "normalized", "whether masks are scaled to [0, 1] before the weighted sum, or left raw"
+        "normalized",
+        "masks in the weighted sum: raw, normalized (scaled to [0, 1]), or whole (scaled to [0, 1] "
+        "too, but without the de-noising, which then serves the scores alone)",
     )
     precision: Precision = _setting(
         "float32", "number format of the masked forward passes; bfloat16 changes the map"
@@ -97,6 +105,7 @@ class GroupCamConfig:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "evidence": get_args(Evidence),
     "grouping": get_args(Grouping),
     "merge": get_args(Merge),
     "precision": get_args(Precision),

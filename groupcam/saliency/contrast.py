@@ -35,7 +35,7 @@ from groupcam.saliency import engine
 from groupcam.saliency.capture import capture_layer
 from groupcam.saliency.config import GroupCamConfig
 from groupcam.saliency.group_cam import DEFAULT_CONFIG, Progress
-from groupcam.saliency.grouping import compute_group_masks, denoise, group_channels
+from groupcam.saliency.grouping import group_masks_of
 from groupcam.saliency.inputs import PictureSource, prepare_inputs
 from groupcam.saliency.methods.passes import in_micro_batches
 from groupcam.saliency.perturb import gaussian_blur
@@ -159,20 +159,19 @@ def contrast_steps(
     capture = capture_layer(backbone, inputs.expand(2, -1, -1, -1), layer, classes)
     channel_weights = capture.channel_weights - capture.channel_weights.flip(0)  # (2, C)
     weighted = capture.activations * channel_weights[:, :, None, None]  # (2, C, h, w)
-    channel_groups = group_channels(weighted, config.groups, config.grouping)
-    masks = denoise(compute_group_masks(weighted, channel_groups, config.groups), config.percentile)
-    is_live = ~is_dead(masks)  # (2, G)
+    masks = group_masks_of(weighted, config)
+    is_live = ~is_dead(masks.denoised)  # (2, G)
     total = 3 + int(is_live.sum())
     yield Progress("capture", 2, total)
 
-    baseline, masked = yield from _score(backbone, inputs, masks, is_live, classes, config)
+    baseline, masked = yield from _score(backbone, inputs, masks.denoised, is_live, classes, config)
     # Of log-probabilities the softmax is the share, safe however small both are.
     baseline_share = baseline.softmax(dim=-1)[:, 0]  # (2,)
     masked_share = masked.softmax(dim=-1)[..., 0]  # (2, G)
     masked_both = masked.exp().sum(dim=-1)  # (2, G)
     weights = (masked_share - baseline_share[:, None]).relu() * masked_both  # (2, G)
     size = (inputs.shape[-2], inputs.shape[-1])
-    maps = merged_map(masks, weights, size, config.merge)
+    maps = merged_map(masks.denoised, masks.whole, weights, size, config.merge)
     yield Progress("merge", total, total)
 
     labels = [backbone.class_names[index] for index in pair]
@@ -180,7 +179,7 @@ def contrast_steps(
     sides = [
         Side(
             saliency_map=maps[row].cpu(),
-            cell_masks=masks[row].cpu(),
+            cell_masks=masks.denoised[row].cpu(),
             group_weights=weights[row].cpu(),
             masked_share=masked_share[row].cpu(),
             masked_both=masked_both[row].cpu(),

@@ -24,7 +24,7 @@ from torch import Tensor
 from groupcam.models import Backbone, View, resolve_target_layer
 from groupcam.saliency.capture import Capture, capture_layer
 from groupcam.saliency.config import GroupCamConfig
-from groupcam.saliency.grouping import compute_group_masks, denoise, group_channels
+from groupcam.saliency.grouping import group_masks_of
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.result import Explanation, ExplanationBatch
@@ -135,11 +135,8 @@ def explain_steps(
         layer = resolve_target_layer(backbone, target_layer)
         capture = capture_layer(backbone, inputs, layer, class_index)
 
-    weighted = capture.weighted_activations  # (N, C, h, w)
-    channel_groups = group_channels(weighted, config.groups, config.grouping)
-    masks = compute_group_masks(weighted, channel_groups, config.groups)  # (N, G, h, w)
-    masks = denoise(masks, config.percentile)
-    dead = is_dead(masks)
+    masks = group_masks_of(capture.weighted_activations, config)
+    dead = is_dead(masks.denoised)
     total = len(inputs) + len(inputs) + int((~dead).sum())  # captures, blurred, masked
     yield Progress("capture", len(inputs), total)
 
@@ -148,11 +145,15 @@ def explain_steps(
 
     def map_of(part: Scores) -> Tensor:
         weights = _gains(part)
+        if config.merge == "whole":
+            return merge_masks(min_max_scale(masks.whole), weights, size)
         if config.merge == "normalized":
             weights = weights / part.spans
-        return merge_masks(masks, weights, size)
+        return merge_masks(masks.denoised, weights, size)
 
-    scoring = score_masks(backbone, inputs, blurred, masks, capture.class_index, config.precision)
+    scoring = score_masks(
+        backbone, inputs, blurred, masks.denoised, capture.class_index, config.precision
+    )
     scores = yield from relay(
         scoring,
         lambda part: Progress("score", len(inputs) + part.done, total, lambda: map_of(part).cpu()),
@@ -163,7 +164,8 @@ def explain_steps(
     labels = tuple(backbone.class_names[index] for index in capture.class_index.tolist())
     return ExplanationBatch(
         saliency_map=saliency_map.cpu(),
-        cell_masks=masks.cpu(),
+        cell_masks=masks.denoised.cpu(),
+        whole_masks=masks.whole.cpu(),
         group_weights=weights.cpu(),
         masked_probability=scores.masked.cpu(),
         baseline_probability=scores.baseline.cpu(),
@@ -171,7 +173,7 @@ def explain_steps(
         logits=capture.logits.float().cpu(),
         class_index=capture.class_index.cpu(),
         class_label=labels,
-        channel_groups=channel_groups.cpu(),
+        channel_groups=masks.channel_groups.cpu(),
         target_layer=capture.target_layer.name,
         config=config,
         forward_passes=(2 + (~dead).sum(dim=1)).cpu(),
@@ -196,7 +198,7 @@ def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor
     last scaling takes it away.
 
     Args:
-        masks: de-noised group masks, (N, G, h, w).
+        masks: group masks at the layer's own size, (N, G, h, w).
         weights: (N, G), >= 0.
         size: (H, W) of the result.
 

@@ -15,6 +15,7 @@ class Explanation:
 
     saliency_map: Tensor  # (H, W), float32 in [0, 1]; zeros when blank_reason is given
     cell_masks: Tensor  # (G, h, w): de-noised group masks at the layer's own size, not scaled
+    whole_masks: Tensor  # (G, h, w): the same before the de-noising
     group_weights: Tensor  # (G,): max(0, masked_probability - baseline_probability)
     masked_probability: Tensor  # (G,): class probability of the picture seen through each mask
     baseline_probability: float  # class probability of the blurred picture
@@ -47,6 +48,7 @@ class ExplanationBatch:
 
     saliency_map: Tensor  # (N, H, W)
     cell_masks: Tensor  # (N, G, h, w)
+    whole_masks: Tensor  # (N, G, h, w)
     group_weights: Tensor  # (N, G)
     masked_probability: Tensor  # (N, G)
     baseline_probability: Tensor  # (N,)
@@ -80,6 +82,7 @@ class ExplanationBatch:
         return Explanation(
             saliency_map=self.saliency_map[picture],
             cell_masks=self.cell_masks[picture],
+            whole_masks=self.whole_masks[picture],
             group_weights=self.group_weights[picture],
             masked_probability=self.masked_probability[picture],
             baseline_probability=float(self.baseline_probability[picture]),

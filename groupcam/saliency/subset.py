@@ -12,7 +12,7 @@ from groupcam.errors import GroupCamError
 from groupcam.saliency.config import Merge
 from groupcam.saliency.group_cam import merge_masks
 from groupcam.saliency.result import Explanation
-from groupcam.saliency.scoring import upsample_masks
+from groupcam.saliency.scoring import min_max_scale, upsample_masks
 
 
 def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tensor, str | None]:
@@ -32,13 +32,19 @@ def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tens
         GroupCamError: there is no such group.
         TypeError: an index is not a whole number.
     """
-    masks, weights = explanation.cell_masks, explanation.group_weights
+    weights = explanation.group_weights
     chosen = sorted(_checked(groups, len(weights)))
     size = (explanation.saliency_map.shape[-2], explanation.saliency_map.shape[-1])
     is_on = torch.zeros(len(weights), dtype=torch.bool)
     is_on[chosen] = True
     weights = torch.where(is_on, weights, 0)
-    saliency_map = merged_map(masks[None], weights[None], size, explanation.config.merge)[0]
+    saliency_map = merged_map(
+        explanation.cell_masks[None],
+        explanation.whole_masks[None],
+        weights[None],
+        size,
+        explanation.config.merge,
+    )[0]
     if saliency_map.any():
         return saliency_map, None
     if explanation.blank_reason is not None:
@@ -57,15 +63,20 @@ def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tens
     )
 
 
-def merged_map(masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Merge) -> Tensor:
+def merged_map(
+    masks: Tensor, whole_masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Merge
+) -> Tensor:
     """Return the map that finished masks and weights give, (N, H, W) in [0, 1].
 
     Args:
         masks: de-noised group masks at the layer's own size, (N, G, h, w), not scaled.
+        whole_masks: the same before the de-noising.
         weights: (N, G), >= 0.
         size: (H, W) of the result.
-        merge: whether masks are scaled to [0, 1] first.
+        merge: see `GroupCamConfig`.
     """
+    if merge == "whole":
+        return merge_masks(min_max_scale(whole_masks), weights, size)
     if merge == "normalized":
         low, high = upsample_masks(masks, size).flatten(-2).aminmax(dim=-1)  # (N, G)
         weights = weights / torch.where(high > low, high - low, 1)

@@ -24,6 +24,10 @@ SETTINGS = [
     pytest.param(replace(GroupCamConfig.official(), groups=5, blur_kernel_px=9), id="official"),
     pytest.param(GroupCamConfig(groups=12, grouping="kmeans", percentile=None), id="kmeans"),
     pytest.param(GroupCamConfig(groups=3, grouping="agglomerative", merge="raw"), id="tree"),
+    pytest.param(
+        GroupCamConfig(groups=5, grouping="similar", evidence="positive", merge="whole"),
+        id="similar",
+    ),
 ]
 LAYER = "features.4"
 
@@ -52,7 +56,7 @@ def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) 
             mask = torch.zeros(activations.shape[1:])
             for channel in part:
                 mask += gradients[channel].mean() * activations[channel]
-            mask = mask.relu()
+            mask = whole = mask.relu()
             if config.percentile is not None:
                 threshold = np.percentile(mask.numpy(), config.percentile)
                 mask = torch.where(mask > threshold, mask, 0)
@@ -62,12 +66,15 @@ def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) 
             scaled = (large - large.min()) / (large.max() - large.min())
             seen = picture * scaled + blurred * (1 - scaled)
             gain = (backbone.network(seen).softmax(1)[0, target] - baseline).clamp(min=0)
-            merged += gain * (scaled if config.merge == "normalized" else large)[0, 0]
+            if config.merge == "whole":
+                scaled = (whole - whole.min()) / (whole.max() - whole.min())
+                scaled = F.interpolate(scaled[None, None], picture.shape[-2:], mode="bilinear")
+            merged += gain * (large if config.merge == "raw" else scaled)[0, 0]
     return (merged - merged.min()) / (merged.max() - merged.min())
 
 
 @pytest.mark.parametrize("percentile", [None, 50.0, 70.0])
-@pytest.mark.parametrize("merge", ["raw", "normalized"])
+@pytest.mark.parametrize("merge", ["raw", "normalized", "whole"])
 @pytest.mark.parametrize("groups", [1, 3, 12])
 def test_map_equals_the_formulas_in_plain_loops(
     tiny_cnn: Backbone, tiny_inputs: Tensor, groups: int, merge: Merge, percentile: float | None

@@ -64,7 +64,7 @@ def odd_cnn(tiny_cnn: Backbone) -> Backbone:
     return tiny_cnn
 
 
-@pytest.mark.parametrize("grouping", ["contiguous", "kmeans", "agglomerative"])
+@pytest.mark.parametrize("grouping", ["contiguous", "similar", "kmeans", "agglomerative"])
 def test_nothing_is_left_behind_after_success(
     odd_cnn: Backbone, tiny_inputs: Tensor, grouping: Grouping
 ) -> None:

@@ -14,8 +14,12 @@ from groupcam.saliency.subset import map_of_groups
 
 CONFIGS = pytest.mark.parametrize(
     "config",
-    [GroupCamConfig(groups=6), dataclasses.replace(GroupCamConfig.official(), groups=6)],
-    ids=["normalized", "raw"],
+    [
+        GroupCamConfig(groups=6, merge="normalized"),
+        dataclasses.replace(GroupCamConfig.official(), groups=6),
+        GroupCamConfig(groups=6, merge="whole"),
+    ],
+    ids=["normalized", "raw", "whole"],
 )
 
 
@@ -47,6 +51,8 @@ def test_one_group_alone_gives_its_own_mask(
 
     saliency_map, reason = map_of_groups(result, [heaviest])
 
+    if config.merge == "whole":  # in the map, the mask is without the de-noising
+        result = dataclasses.replace(result, cell_masks=result.whole_masks)
     torch.testing.assert_close(saliency_map, result.group_masks[heaviest], rtol=0, atol=1e-5)
     assert reason is None
 
