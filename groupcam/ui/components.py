@@ -21,6 +21,8 @@ VIEWS: dict[str, str] = {
     "fit": "the whole picture, with a border",
 }
 
+LABELS = {"merge": "Masks merged"}  # of settings whose name alone says too little
+
 
 def from_assets(name: str, value: Any, **settings: Any) -> gr.HTML:
     """Return the component whose markup and script are assets/NAME.html and assets/NAME.js."""
@@ -51,21 +53,18 @@ class ConfigControls:
                 label="View",
                 info="How the picture gets the shape of the network's input.",
             )
-            self.grouping = _choice("grouping", "Grouping")
-            self.merge = _choice("merge", "Masks merged")
+            self.choices = {name: _choice(name) for name in CHOICES}
             self.is_denoised = gr.Checkbox(
                 default.percentile is not None, label="De-noise the masks", interactive=True
             )
             self.percentile = _slider("percentile", "De-noising percentile", maximum=99, step=1)
             self.blur_kernel_px = _slider("blur_kernel_px", "Blur kernel (px)", maximum=201, step=2)
-            self.precision = _choice("precision", "Precision")
 
     @property
     def by_field(self) -> dict[str, Any]:
         """Return the control of each field of GroupCamConfig, in the fields' order."""
-        return {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(GroupCamConfig)
-        }
+        names = [field.name for field in dataclasses.fields(GroupCamConfig)]
+        return {name: self.choices.get(name) or getattr(self, name) for name in names}
 
     @property
     def all(self) -> list[Any]:
@@ -131,9 +130,12 @@ def _slider(name: str, label: str, *, maximum: float, step: float) -> gr.Slider:
     )
 
 
-def _choice(name: str, label: str) -> gr.Dropdown:
+def _choice(name: str) -> gr.Dropdown:
     """Return a list of the field's choices."""
-    default = getattr(GroupCamConfig(), name)
     return gr.Dropdown(
-        list(CHOICES[name]), value=default, label=label, info=_help(name), interactive=True
+        list(CHOICES[name]),
+        value=getattr(GroupCamConfig(), name),
+        label=LABELS.get(name, name.capitalize()),
+        info=_help(name),
+        interactive=True,
     )
