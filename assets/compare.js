@@ -45,7 +45,7 @@ const ROWS = [
   ["over_all", "Over-all ↑", "Insertion minus deletion AUC, higher is better"],
   ["time", "Time", "Wall-clock time of the map"],
   ["passes", "Passes", "Forward and backward passes of the network for the map"],
-  ["energy", "Energy in box ↑", "Energy pointing game: the share of the map inside the box"],
+  ["energy", "In the box ↑", "Energy pointing game: the share of the map inside the box"],
   ["peak", "Peak in box", "Pointing game: whether the peak is in the box or within 15 pixels"],
 ];
 

@@ -1,7 +1,7 @@
 """Endpoints for programs: the same work as the page's, one call each, no session.
 
-`/predict`, `/layers`, `/explain` and `/curves` take the names and defaults of the library. Values
-come as they were sent and are checked by the library, which says what is wrong with them.
+`/predict`, `/layers`, `/explain`, `/curves` and `/compare` take the names and defaults of the
+library. Values come as they were sent and are checked by the library, which says what is wrong.
 """
 
 import base64
@@ -15,27 +15,44 @@ from typing import Any, TypeVar
 import cv2
 import gradio as gr
 import numpy as np
+from torch import Tensor
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.evaluate.variants import parse_variant
+from groupcam.metrics.annotations import ObjectBox
 from groupcam.models import DEFAULT_BACKBONE, resolve_target_layer, target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.render.heatmap import DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui import views
+from groupcam.ui.comparison import (
+    DEFAULT_METHODS,
+    Begun,
+    Compared,
+    Comparisons,
+    Completed,
+    Failed,
+    parse_box,
+    pointing,
+)
 from groupcam.ui.components import MODEL_QUEUE, checked_settings
 from groupcam.ui.layout import TOP_CLASSES
 from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
+INCLUDED = ("overlay", "map", "none")
+OVERLAY_SIDE_PX = 448  # of the answer's overlays, so that six of them are no burden
+MOST_PASSES = 3000  # a call is answered in one go, while others wait
+
 Answer = dict[str, Any]
 Found = TypeVar("Found", Predicted, Explained, Finished)
 logger = logging.getLogger(__name__)
 
 
-def add_endpoints(workbench: Workbench) -> None:
+def add_endpoints(workbench: Workbench, comparisons: Comparisons) -> None:
     """Add the endpoints to the page that is being built."""
-    endpoints = Endpoints(workbench)
+    endpoints = Endpoints(workbench, comparisons)
     network: dict[str, Any] = {
         "image": gr.Image(visible=False, type="filepath", image_mode=None, label="image"),
         "backbone": gr.Textbox(DEFAULT_BACKBONE, visible=False, label="backbone"),
@@ -50,11 +67,25 @@ def add_endpoints(workbench: Workbench) -> None:
         default = getattr(GroupCamConfig(), field.name)
         component = gr.Textbox if isinstance(default, str) else gr.Number
         settings[field.name] = component(default, visible=False, label=field.metadata["help"])
+    compared: dict[str, Any] = {
+        "methods": gr.JSON(
+            list(DEFAULT_METHODS),
+            visible=False,
+            label="2 to 6 methods; options as in 'rise:masks=500'",
+        ),
+        "include": gr.Textbox("overlay", visible=False, label="overlay, map or none"),
+        "box": gr.JSON(
+            [],
+            visible=False,
+            label="left, top, right, bottom in pixels of the picture; empty: none",
+        ),
+    }
     for function, inputs in (
         (endpoints.predict, network),
         (endpoints.layers, {"backbone": network["backbone"]}),
         (endpoints.explain, {**network, **target, **settings}),
         (endpoints.curves, {**network, **target, **settings}),
+        (endpoints.compare, {**network, **target, **compared}),
     ):
         gr.Button(visible=False).click(
             _with_clear_errors(function),
@@ -71,8 +102,9 @@ def add_endpoints(workbench: Workbench) -> None:
 class Endpoints:
     """What the endpoints answer."""
 
-    def __init__(self, workbench: Workbench) -> None:
+    def __init__(self, workbench: Workbench, comparisons: Comparisons) -> None:
         self._workbench = workbench
+        self._comparisons = comparisons
 
     def predict(self, image: Any, backbone: Any, view: Any) -> Answer:
         """Return the top classes of a picture with their probabilities."""
@@ -87,8 +119,6 @@ class Endpoints:
         """Return map (base64 of a .npy file), overlay (PNG data URI) and every group's numbers."""
         run = self._run(Explained, image, backbone, view, **options).run
         explanation = run.explanation
-        map_file = io.BytesIO()
-        np.save(map_file, explanation.saliency_map.numpy())
         overlay = views.saved_overlay(run, DEFAULT_COLOR_MAP, DEFAULT_OPACITY)
         _, png = cv2.imencode(".png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
         return {
@@ -104,7 +134,7 @@ class Endpoints:
             "elapsed_s": explanation.elapsed_s,
             "blank_reason": explanation.blank_reason,
             "notes": list(run.picture.notes),
-            "saliency_map_npy": base64.b64encode(map_file.getvalue()).decode(),
+            "saliency_map_npy": _npy(explanation.saliency_map),
             "overlay": "data:image/png;base64," + base64.b64encode(png.tobytes()).decode(),
         }
 
@@ -123,22 +153,57 @@ class Endpoints:
             "protocol": dataclasses.asdict(run.curves.protocol),
         }
 
+    def compare(self, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+        """Return map, areas and cost of several methods on one picture, all of one class."""
+        box = None if options["box"] in (None, []) else parse_box(options["box"])
+        include = options["include"]
+        if include not in INCLUDED:
+            raise GroupCamError(f"include must be one of {', '.join(INCLUDED)}; got {include!r}.")
+        methods = options["methods"]
+        if not isinstance(methods, list) or not all(isinstance(name, str) for name in methods):
+            raise GroupCamError(f"methods must be a list of names; got {methods!r}.")
+        variants = [parse_variant(name) for name in methods]
+        target = {name: options[name] for name in ("target_layer", "class_name")}
+        choice = self._choice(image, backbone, view, GroupCamConfig(), **target)
+        found: dict[int, Compared] = {}
+        failed: dict[int, str] = {}
+        passes = 0
+        for event in self._comparisons.steps(choice, "method", methods):
+            if isinstance(event, Begun):
+                passes += event.map_passes or 0
+                if passes > MOST_PASSES:
+                    raise GroupCamError(
+                        f"methods must need at most {MOST_PASSES:,} forward passes together, so "
+                        f"that others can be answered; these need up to {passes:,} or more. Leave "
+                        "some out, or use `python -m groupcam evaluate`."
+                    )
+            elif isinstance(event, Completed):
+                found[event.place] = event.result
+            elif isinstance(event, Failed):
+                failed[event.place] = event.reason
+        return {
+            "backbone": choice.backbone.name,
+            "target_layer": choice.target_layer,
+            "methods": [
+                {"method": name, "title": variant.method.title}
+                | (
+                    _compared(found[place], include, box)
+                    if place in found
+                    else {"error": failed[place]}
+                )
+                for place, (name, variant) in enumerate(zip(methods, variants, strict=True))
+            ],
+        }
+
     def _run(
         self, wanted: type[Found], image: Any, backbone: Any, view: Any, **options: Any
     ) -> Found:
         """Run until the wanted event and return it."""
-        path = uploaded_path(image)
-        layer = _text("target_layer", options.pop("target_layer", ""))
-        class_name = _text("class_name", options.pop("class_name", ""))
+        target = {
+            name: options.pop(name) for name in ("target_layer", "class_name") if name in options
+        }
         view, config = checked_settings(view, options)
-        loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
-        layer = resolve_target_layer(loaded, layer or None).name
-        if class_name:
-            class_name = loaded.class_names[loaded.class_index_of(class_name)]
-        picture_id, _ = self._workbench.add_picture(path)
-        choice = Choice(
-            picture_id, BackboneKey(loaded.name), layer, class_name or None, config, view
-        )
+        choice = self._choice(image, backbone, view, config, **target)
         events: Any = self._workbench.run_steps(choice)
         event: Event
         for event in events:
@@ -146,6 +211,28 @@ class Endpoints:
                 events.close()
                 return event
         raise RuntimeError(f"The run ended without {wanted.__name__}.")
+
+    def _choice(
+        self,
+        image: Any,
+        backbone: Any,
+        view: Any,
+        config: GroupCamConfig,
+        *,
+        target_layer: Any = "",
+        class_name: Any = "",
+    ) -> Choice:
+        """Return what was asked for; the backbone is loaded, and names are checked by it."""
+        path = uploaded_path(image)
+        layer = _text("target_layer", target_layer)
+        name = _text("class_name", class_name)
+        view, _ = checked_settings(view, {})
+        loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
+        layer = resolve_target_layer(loaded, layer or None).name
+        if name:
+            name = loaded.class_names[loaded.class_index_of(name)]
+        picture_id, _ = self._workbench.add_picture(path)
+        return Choice(picture_id, BackboneKey(loaded.name), layer, name or None, config, view)
 
     def _predictions(self, event: Predicted) -> Answer:
         """Return the top classes, most probable first."""
@@ -156,6 +243,45 @@ class Endpoints:
                 for index, label, value in event.top(TOP_CLASSES)
             ],
         }
+
+
+def _compared(result: Compared, include: str, box: ObjectBox | None) -> Answer:
+    """Return what one method gave."""
+    assert result.curves is not None  # a completed entry has them
+    answer = {
+        "class_index": result.class_index,
+        "class_label": result.class_label,
+        "probability": result.probability,
+        "insertion_auc": result.curves.insertion_auc,
+        "deletion_auc": result.curves.deletion_auc,
+        "over_all": result.curves.over_all,
+        "forward_passes": result.forward_passes,
+        "backward_passes": result.backward_passes,
+        "elapsed_s": result.elapsed_s,
+    }
+    if include == "map":
+        answer["saliency_map_npy"] = _npy(result.saliency_map)
+    elif include == "overlay":
+        answer["overlay"] = views.data_uri(
+            views.overlay_of(
+                result,
+                result.saliency_map,
+                DEFAULT_COLOR_MAP,
+                DEFAULT_OPACITY,
+                longest_side_px=OVERLAY_SIDE_PX,
+            )
+        )
+    if box is not None:
+        found = pointing(result, box)
+        answer |= {"energy_pointing_game": found.energy, "pointing_game": found.is_hit}
+    return answer
+
+
+def _npy(saliency_map: Tensor) -> str:
+    """Return a map as a .npy file in base64."""
+    file = io.BytesIO()
+    np.save(file, saliency_map.numpy())
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def _text(name: str, value: Any) -> str:

@@ -1,7 +1,6 @@
 """The Compare tab: several explanations of the present picture side by side."""
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -10,7 +9,6 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
-from groupcam.metrics.annotations import ObjectBox
 from groupcam.models import list_backbones, target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency.methods import METHODS, Method
@@ -27,6 +25,7 @@ from groupcam.ui.comparison import (
     Failed,
     Mapped,
     Planned,
+    parse_box,
 )
 from groupcam.ui.comparison_views import Board, pointing_value
 from groupcam.ui.components import MODEL_QUEUE
@@ -269,9 +268,13 @@ class CompareTab:
     def show_pointing(self, entries: Sequence[Entry], event: gr.EventData) -> dict[str, Any]:
         """Say how every map answers to the box that was drawn; no forward pass."""
         raw = event._data.get("box") if isinstance(event._data, dict) else None
+        try:
+            box = None if raw is None else parse_box(raw)
+        except GroupCamError as error:
+            raise gr.Error(str(error)) from error
         results = [self._comparisons.result_of(entry) for entry in entries]
         # Equal answers must reach the cards too: they may be new.
-        return {**pointing_value(results, _parse_box(raw)), "stamp": time.monotonic()}
+        return {**pointing_value(results, box), "stamp": time.monotonic()}
 
 
 def _several(label: str, choices: list[Any], value: list[str], info: str) -> gr.Dropdown:
@@ -314,23 +317,6 @@ def _names(value: Any) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise GroupCamError(f"What is compared must be a list of names; got {value!r}.")
     return names
-
-
-def _parse_box(raw: Any) -> ObjectBox | None:
-    """Return the box that was drawn; None: it was removed.
-
-    Raises:
-        gr.Error: it is no box.
-    """
-    if raw is None:
-        return None
-    is_box = isinstance(raw, list) and len(raw) == 4
-    if not is_box or not all(isinstance(v, int | float) and math.isfinite(v) for v in raw):
-        raise gr.Error(f"A box must be four numbers, left, top, right, bottom; got {raw!r}.")
-    left, top, right, bottom = map(float, raw)
-    if not (left < right and top < bottom):
-        raise gr.Error("A box must have left < right and top < bottom. Draw it again.")
-    return ObjectBox("", left, top, right, bottom, is_uncertain=False)
 
 
 def _finished_text(board: Board, axis: Axis) -> str:

@@ -6,6 +6,7 @@ No Gradio in here: a comparison is a generator of events, and the page decides h
 import dataclasses
 import itertools
 import logging
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -378,7 +379,10 @@ def pointing(result: Compared, box: ObjectBox) -> Pointing:
     height, width = result.picture.rgb.shape[:2]
     mask = box_mask([box], result.preprocessing, (height, width), result.choice.view)[None]
     if not mask.any():
-        raise GroupCamError("The box must touch what this network sees of the picture.")
+        raise GroupCamError(
+            "The box must touch what this network sees of the picture; it does not. Move it, or "
+            "choose another view."
+        )
     maps = result.saliency_map[None]
     top, left, bottom, right = result.inner
     return Pointing(
@@ -386,6 +390,29 @@ def pointing(result: Compared, box: ObjectBox) -> Pointing:
         bool(pointing_game(maps, mask)[0]),
         float(mask[0, top:bottom, left:right].float().mean()),
     )
+
+
+def parse_box(value: object) -> ObjectBox:
+    """Return a box from its edges, left, top, right and bottom in pixels of the picture.
+
+    Raises:
+        GroupCamError: it is no such list, or the box has no inside.
+    """
+    numbers = [
+        float(edge)
+        for edge in (value if isinstance(value, list) else [])
+        if isinstance(edge, int | float) and math.isfinite(edge)
+    ]
+    if len(numbers) != 4 or not isinstance(value, list) or len(value) != 4:
+        raise GroupCamError(
+            f"box must be a list of four numbers, left, top, right, bottom; got {value!r}."
+        )
+    left, top, right, bottom = numbers
+    if not (left < right and top < bottom):
+        raise GroupCamError(
+            f"box must have left < right and top < bottom; got {value!r}. Swap its edges."
+        )
+    return ObjectBox("", left, top, right, bottom, is_uncertain=False)
 
 
 def check_count(axis: Axis, chosen: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ class Page:
                 tab.wire(self.ui, self.ui.tabs[tab.name])
             for name, opened in self.ui.tabs.items():
                 opened.select(None, None, None, js=SET_TAB.format(name=name), **PRIVATE)
-            add_endpoints(self.workbench)
+            add_endpoints(self.workbench, self.comparisons)
         return demo
 
     # --- wiring --------------------------------------------------------------------------------

@@ -143,17 +143,29 @@ def caption(run: Run) -> str:
 
 def saved_overlay(run: Run, color_map: str, opacity: float) -> UInt8Array:
     """Return the overlay at the picture's own size, as far as that is bounded."""
-    height, width = run.picture.rgb.shape[:2]
-    picture = downscale(run.picture.rgb, SAVED_SIDE_PX)
+    return overlay_of(run, run.explanation.saliency_map, color_map, opacity)
+
+
+def overlay_of(
+    shown: Shown,
+    saliency_map: Tensor,
+    color_map: str,
+    opacity: float,
+    *,
+    longest_side_px: int = SAVED_SIDE_PX,
+) -> UInt8Array:
+    """Return a map, (H, W), blended on the picture, whose longest side is bounded."""
+    height, width = shown.picture.rgb.shape[:2]
+    picture = downscale(shown.picture.rgb, longest_side_px)
     scale = picture.shape[0] / height
-    top, left, bottom, right = (round(edge * scale) for edge in run.box)
+    top, left, bottom, right = (round(edge * scale) for edge in shown.box)
     bottom, right = min(bottom, picture.shape[0]), min(right, picture.shape[1])
     return overlay(
         picture,
-        inner_part(run.explanation.saliency_map.numpy(), run.inner),
+        inner_part(saliency_map.numpy(), shown.inner),
         color_map=color_map,
         opacity=opacity,
-        box=None if run.box == (0, 0, height, width) else (top, left, bottom, right),
+        box=None if shown.box == (0, 0, height, width) else (top, left, bottom, right),
     )
 
 

@@ -16,6 +16,9 @@ from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
 from PIL import Image
 
 import groupcam
+from groupcam.evaluate.data_sets import Sample
+from groupcam.evaluate.one_picture import Subject, evaluate_picture
+from groupcam.evaluate.settings import EvaluateSettings
 from groupcam.models import DEFAULT_BACKBONE, Backbone
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui import build_demo, launch_options
@@ -133,6 +136,82 @@ def test_curves_run_between_hidden_and_whole_picture(client: Client) -> None:
         assert answer[f"{name}_auc"] == pytest.approx(area, abs=1e-5)
 
 
+def test_compare_gives_what_an_evaluation_gives(client: Client, lite0: Backbone) -> None:
+    answer = client.predict(
+        image=handle_file(CAT), methods=["grad_cam", "centre"], include="map", api_name="/compare"
+    )
+
+    settings = EvaluateSettings(
+        methods=("grad_cam",), metrics=("insertion", "deletion", "over_all")
+    )
+    layer = groupcam.models.default_target_layer(lite0).name
+    entry = evaluate_picture(Subject(lite0, layer, settings), Sample("cat", CAT))
+    first, control = answer["methods"]
+    expected = entry["methods"]["grad_cam"]["values"]
+    assert first["insertion_auc"] == pytest.approx(expected["insertion"], abs=1e-4)
+    assert first["deletion_auc"] == pytest.approx(expected["deletion"], abs=1e-4)
+    assert first["over_all"] == pytest.approx(expected["over_all"], abs=1e-4)
+    assert (first["class_label"], answer["target_layer"]) == ("Egyptian cat", layer)
+    assert (first["forward_passes"], first["backward_passes"]) == (1, 1)
+    assert (control["forward_passes"], control["title"]) == (0, "Centre")
+    saliency_map = np.load(io.BytesIO(base64.b64decode(first["saliency_map_npy"])))
+    assert saliency_map.shape == (224, 224)
+    assert "overlay" not in first
+
+
+def test_compare_scores_a_box_draws_a_small_overlay_and_goes_on_where_a_method_fails(
+    client: Client,
+) -> None:
+    with Image.open(CAT) as picture:
+        whole = [0, 0, *picture.size]
+
+    answer = client.predict(
+        image=handle_file(CAT),
+        methods=["group_cam:groups=1000", "centre"],
+        class_name="espresso",
+        target_layer="blocks.4",
+        view="whole",
+        box=whole,
+        api_name="/compare",
+    )
+
+    failed, found = answer["methods"]
+    assert "groups must be" in failed["error"]
+    assert answer["target_layer"] == "blocks.4"
+    assert found["class_label"] == "espresso"
+    assert found["energy_pointing_game"] == pytest.approx(1)
+    assert found["pointing_game"] is True
+    with Image.open(io.BytesIO(base64.b64decode(found["overlay"].partition(",")[2]))) as overlay:
+        assert max(overlay.size) == 448
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ["grad_cam"]}, "There must be 2 to 6 methods to compare; got 1"),
+        ({"methods": ["grad_cam", "grad_cam"]}, "methods must differ"),
+        ({"methods": ["grad_cam", "gradcam"]}, "Did you mean"),
+        ({"methods": "grad_cam"}, "methods must be a list of names"),
+        ({"methods": ["rise", "centre"]}, "at most 3,000 forward passes together"),
+        ({"include": "all"}, "include must be one of overlay, map, none; got 'all'"),
+        ({"box": [1, 2, 3]}, "box must be a list of four numbers"),
+        ({"box": [9, 9, 1, 1]}, "box must have left < right"),
+        ({"target_layer": "blocks.66"}, "blocks.6"),
+        ({"view": "sideways"}, "view must be one of crop, whole, fit"),
+        ({"image": None}, "image must be an uploaded file"),
+    ],
+    ids=str,
+)
+def test_a_comparison_that_cannot_be_is_answered_with_a_sentence(
+    client: Client, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AppError) as error:
+        client.predict(**{"image": handle_file(CAT), **changes}, api_name="/compare")
+
+    assert message in str(error.value)
+    assert "Traceback" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -176,7 +255,7 @@ def test_a_file_that_is_no_picture_is_named(client: Client, tmp_path: Path) -> N
     ],
 )
 @pytest.mark.parametrize("path", ["/etc/passwd", str(ROOT / "README.md"), str(CAT)])
-@pytest.mark.parametrize("name", ["predict", "explain"])
+@pytest.mark.parametrize("name", ["predict", "explain", "compare"])
 def test_files_of_the_server_are_never_opened(
     url: str, name: str, path: str, meta: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
