@@ -12,7 +12,7 @@ from groupcam.errors import GroupCamError, did_you_mean
 
 Evidence = Literal["signed", "positive"]
 Grouping = Literal["contiguous", "similar", "kmeans", "agglomerative"]
-Merge = Literal["raw", "normalized", "whole"]
+Merge = Literal["raw", "normalized", "whole", "balanced"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -54,8 +54,9 @@ class GroupCamConfig:
     grouping: Grouping = _setting("contiguous", "how channels are put into groups")
     merge: Merge = _setting(
         "normalized",
-        "masks in the weighted sum: raw, normalized (scaled to [0, 1]), or whole (scaled to [0, 1] "
-        "too, but without the de-noising, which then serves the scores alone)",
+        "masks in the weighted sum: raw, normalized (scaled to [0, 1]), whole (scaled, but without "
+        "the de-noising, which then serves the scores alone), or balanced (whole, divided by the "
+        "root of how many masks show a place)",
     )
     precision: Precision = _setting(
         "float32", "number format of the masked forward passes; bfloat16 changes the map"

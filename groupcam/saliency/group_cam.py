@@ -23,7 +23,7 @@ from torch import Tensor
 
 from groupcam.models import Backbone, View, resolve_target_layer
 from groupcam.saliency.capture import Capture, capture_layer
-from groupcam.saliency.config import GroupCamConfig
+from groupcam.saliency.config import GroupCamConfig, Merge
 from groupcam.saliency.grouping import group_masks_of
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
 from groupcam.saliency.perturb import gaussian_blur
@@ -145,8 +145,8 @@ def explain_steps(
 
     def map_of(part: Scores) -> Tensor:
         weights = _gains(part)
-        if config.merge == "whole":
-            return merge_masks(min_max_scale(masks.whole), weights, size)
+        if config.merge in ("whole", "balanced"):
+            return merge_masks(whole_to_merge(masks.whole, config.merge), weights, size)
         if config.merge == "normalized":
             weights = weights / part.spans
         return merge_masks(masks.denoised, weights, size)
@@ -188,6 +188,25 @@ def explain_steps(
 def _gains(scores: Scores) -> Tensor:
     """Return the weight of every group, (N, G): by how much its mask raises the probability."""
     return (scores.masked - scores.baseline[:, None]).relu()
+
+
+def whole_to_merge(whole_masks: Tensor, merge: Merge) -> Tensor:
+    """Return the masks that the merges without de-noising sum up, (N, G, h, w).
+
+    "whole" scales each to [0, 1]. "balanced" then divides by the root of how much all masks
+    together show of a place: half-way between their weighted sum, which favours places that many
+    masks show, and their weighted mean (as in RISE, arXiv:1806.07421), which favours places that
+    one strong mask shows.
+
+    Args:
+        whole_masks: group masks before the de-noising, (N, G, h, w), >= 0, not scaled.
+        merge: "whole" or "balanced".
+    """
+    scaled = min_max_scale(whole_masks)
+    if merge == "whole":
+        return scaled
+    shown = scaled.sum(dim=1, keepdim=True)  # (N, 1, h, w)
+    return scaled / torch.where(shown > 0, shown, 1).sqrt()
 
 
 def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:

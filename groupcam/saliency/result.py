@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from groupcam.saliency.config import GroupCamConfig
 from groupcam.saliency.scoring import is_dead, min_max_scale, upsample_masks
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    """Group-CAM of one picture and one class. Tensors lie on the CPU."""
+    """Group-CAM of one picture and one class. Tensors lie on the CPU.
+
+    As the last value of a notebook's cell it shows itself.
+    """
 
     saliency_map: Tensor  # (H, W), float32 in [0, 1]; zeros when blank_reason is given
     cell_masks: Tensor  # (G, h, w): de-noised group masks at the layer's own size, not scaled
@@ -29,6 +34,24 @@ class Explanation:
     forward_passes: int  # the capture's, the blurred picture's and one for every live group
     elapsed_s: float
     blank_reason: str | None  # why the map is all zeros; None when it is not
+    # The picture as the network saw it, uint8 (H, W, 3); None: it was not kept.
+    picture_seen: npt.NDArray[np.uint8] | None = None
+
+    def __repr__(self) -> str:
+        """Return the main facts; the tensors would fill a screen."""
+        blank = ", blank" if self.blank_reason is not None else ""
+        return (
+            f"Explanation({self.class_label!r}, probability={self.probability:.4f}, "
+            f"{self.target_layer!r}, {len(self.group_weights)} groups, "
+            f"map {tuple(self.saliency_map.shape)}{blank})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        # Drawing needs matplotlib, which nobody else should wait for.
+        from groupcam.share.notebook import explanation_html
+
+        return explanation_html(self)
 
     @property
     def group_masks(self) -> Tensor:
@@ -62,6 +85,8 @@ class ExplanationBatch:
     forward_passes: Tensor  # (N,), int64
     elapsed_s: float  # of the whole batch
     blank_reason: tuple[str | None, ...]
+    # The pictures as the network saw them, uint8 (N, H, W, 3); None: they were not kept.
+    picture_seen: npt.NDArray[np.uint8] | None = None
 
     @property
     def group_masks(self) -> Tensor:
@@ -96,4 +121,5 @@ class ExplanationBatch:
             forward_passes=int(self.forward_passes[picture]),
             elapsed_s=self.elapsed_s / len(self),
             blank_reason=self.blank_reason[picture],
+            picture_seen=None if self.picture_seen is None else self.picture_seen[picture],
         )

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from groupcam.errors import GroupCamError
 from groupcam.saliency.config import Merge
-from groupcam.saliency.group_cam import merge_masks
+from groupcam.saliency.group_cam import merge_masks, whole_to_merge
 from groupcam.saliency.result import Explanation
-from groupcam.saliency.scoring import min_max_scale, upsample_masks
+from groupcam.saliency.scoring import upsample_masks
 
 
 def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tensor, str | None]:
@@ -40,7 +40,7 @@ def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tens
     weights = torch.where(is_on, weights, 0)
     saliency_map = merged_map(
         explanation.cell_masks[None],
-        explanation.whole_masks[None],
+        torch.where(is_on[:, None, None], explanation.whole_masks, 0)[None],
         weights[None],
         size,
         explanation.config.merge,
@@ -75,8 +75,8 @@ def merged_map(
         size: (H, W) of the result.
         merge: see `GroupCamConfig`.
     """
-    if merge == "whole":
-        return merge_masks(min_max_scale(whole_masks), weights, size)
+    if merge in ("whole", "balanced"):
+        return merge_masks(whole_to_merge(whole_masks, merge), weights, size)
     if merge == "normalized":
         low, high = upsample_masks(masks, size).flatten(-2).aminmax(dim=-1)  # (N, G)
         weights = weights / torch.where(high > low, high - low, 1)

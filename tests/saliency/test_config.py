@@ -27,7 +27,11 @@ def test_presets_differ_where_the_authors_code_departs_from_the_paper() -> None:
         ({"percentile": 99.9}, {"percentile": 100}, "must be below 100"),
         ({"percentile": None}, {"percentile": -1}, "between 0 and 100; got -1"),
         ({"grouping": "kmeans"}, {"grouping": "k-means"}, "got 'k-means'. Did you mean 'kmeans'"),
-        ({"merge": "raw"}, {"merge": "row"}, "must be one of raw, normalized, whole; got 'row'"),
+        (
+            {"merge": "raw"},
+            {"merge": "row"},
+            "must be one of raw, normalized, whole, balanced; got 'row'",
+        ),
         ({"precision": "bfloat16"}, {"precision": "float16"}, "must be one of float32, bfloat16"),
     ],
 )

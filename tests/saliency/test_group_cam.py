@@ -25,7 +25,7 @@ SETTINGS = [
     pytest.param(GroupCamConfig(groups=12, grouping="kmeans", percentile=None), id="kmeans"),
     pytest.param(GroupCamConfig(groups=3, grouping="agglomerative", merge="raw"), id="tree"),
     pytest.param(
-        GroupCamConfig(groups=5, grouping="similar", evidence="positive", merge="whole"),
+        GroupCamConfig(groups=5, grouping="similar", evidence="positive", merge="balanced"),
         id="similar",
     ),
 ]
@@ -49,6 +49,7 @@ def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) 
     activations, gradients = kept["activations"].detach()[0], kept["activations"].grad[0]
     blurred = gaussian_blur(picture, config.blur_sigma_px, config.blur_kernel_px)
     merged = torch.zeros(picture.shape[-2:])
+    summed = shown = torch.zeros(activations.shape[1:])
     with torch.no_grad():
         baseline = backbone.network(blurred).softmax(1)[0, target]
         parts = np.array_split(np.arange(len(activations)), config.groups)
@@ -66,15 +67,21 @@ def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) 
             scaled = (large - large.min()) / (large.max() - large.min())
             seen = picture * scaled + blurred * (1 - scaled)
             gain = (backbone.network(seen).softmax(1)[0, target] - baseline).clamp(min=0)
-            if config.merge == "whole":
-                scaled = (whole - whole.min()) / (whole.max() - whole.min())
-                scaled = F.interpolate(scaled[None, None], picture.shape[-2:], mode="bilinear")
-            merged += gain * (large if config.merge == "raw" else scaled)[0, 0]
+            if config.merge in ("whole", "balanced"):
+                cells = (whole - whole.min()) / (whole.max() - whole.min())
+                summed = summed + gain * cells
+                shown = shown + cells
+            else:
+                merged += gain * (large if config.merge == "raw" else scaled)[0, 0]
+    if config.merge in ("whole", "balanced"):
+        if config.merge == "balanced":
+            summed = torch.where(shown > 0, summed / shown.sqrt(), 0)
+        merged = F.interpolate(summed[None, None], picture.shape[-2:], mode="bilinear")[0, 0]
     return (merged - merged.min()) / (merged.max() - merged.min())
 
 
 @pytest.mark.parametrize("percentile", [None, 50.0, 70.0])
-@pytest.mark.parametrize("merge", ["raw", "normalized", "whole"])
+@pytest.mark.parametrize("merge", ["raw", "normalized", "whole", "balanced"])
 @pytest.mark.parametrize("groups", [1, 3, 12])
 def test_map_equals_the_formulas_in_plain_loops(
     tiny_cnn: Backbone, tiny_inputs: Tensor, groups: int, merge: Merge, percentile: float | None

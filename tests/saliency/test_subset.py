@@ -10,6 +10,7 @@ import groupcam
 from groupcam.errors import GroupCamError
 from groupcam.models import Backbone
 from groupcam.saliency import Explanation, GroupCamConfig
+from groupcam.saliency.scoring import min_max_scale
 from groupcam.saliency.subset import map_of_groups
 
 CONFIGS = pytest.mark.parametrize(
@@ -18,8 +19,9 @@ CONFIGS = pytest.mark.parametrize(
         GroupCamConfig(groups=6, merge="normalized"),
         dataclasses.replace(GroupCamConfig.official(), groups=6),
         GroupCamConfig(groups=6, merge="whole"),
+        GroupCamConfig(groups=6, merge="balanced"),
     ],
-    ids=["normalized", "raw", "whole"],
+    ids=["normalized", "raw", "whole", "balanced"],
 )
 
 
@@ -53,6 +55,9 @@ def test_one_group_alone_gives_its_own_mask(
 
     if config.merge == "whole":  # in the map, the mask is without the de-noising
         result = dataclasses.replace(result, cell_masks=result.whole_masks)
+    if config.merge == "balanced":  # divided by the root of what is shown: of itself
+        root = min_max_scale(result.whole_masks).sqrt()
+        result = dataclasses.replace(result, cell_masks=root)
     torch.testing.assert_close(saliency_map, result.group_masks[heaviest], rtol=0, atol=1e-5)
     assert reason is None
 
