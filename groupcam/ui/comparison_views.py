@@ -24,6 +24,8 @@ from groupcam.ui.runs import Shown
 
 CARD_SIDE_PX = 480  # longest side of the picture in a card
 HEAT_SIDE_PX = 224
+# Colours end at this quantile of a map: gradients of pixels have a few that outshine all others.
+BRIGHTEST = 0.995
 # Okabe and Ito's colours, told apart by all kinds of colour vision; their yellow is too light for
 # a line on white. Lines also differ in their dashes, and the last two are darker than the original.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B87F00", "#2E9BD6")
@@ -43,7 +45,8 @@ NOTES: dict[Axis, str] = {
 }
 TIME_NOTE = (
     "Time is the wall-clock time of the map on this server, everything that the method does "
-    "included; loading, waiting in line and the curves are not. A map made before keeps its time."
+    "included; loading, waiting in line and the curves are not. A map made before keeps its time. "
+    "Colours end at a map's 99.5th percentile."
 )
 
 
@@ -211,7 +214,8 @@ def heat_uri(shown: Shown, saliency_map: torch.Tensor, color_map: str) -> str:
     # OpenCV: (W, H)
     size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
     seen = inner_part(saliency_map.numpy(), shown.inner)
-    small = np.clip(cv2.resize(seen, size, interpolation=cv2.INTER_AREA), 0, 1)
+    brightest = float(np.quantile(seen, BRIGHTEST)) or 1.0
+    small = np.clip(cv2.resize(seen / brightest, size, interpolation=cv2.INTER_AREA), 0, 1)
     return views.data_uri(heatmap(small, color_map))
 
 

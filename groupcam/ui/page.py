@@ -17,6 +17,7 @@ from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates
+from groupcam.ui.sanity_tab import SanityTab
 from groupcam.ui.tabs import AT_ONCE, PRIVATE, Tab
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
@@ -34,7 +35,8 @@ class Page:
         self.views = ResultViews(self.workbench)
         self.comparisons = Comparisons(self.workbench)
         self.compare = CompareTab(self.workbench, self.comparisons)
-        self.tabs: list[Tab] = [self.compare]
+        self.sanity = SanityTab(self.workbench)
+        self.tabs: list[Tab] = [self.compare, self.sanity]
 
     def build(self) -> gr.Blocks:
         """Return the page."""

@@ -1,0 +1,156 @@
+"""The Sanity tab: what the map would be if the network had been random."""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.saliency.methods import METHODS
+from groupcam.ui import cascade, components, views
+from groupcam.ui.cascade import Forgotten, Trained, Working, cascade_steps
+from groupcam.ui.components import MODEL_QUEUE
+from groupcam.ui.layout import Layout
+from groupcam.ui.present import read_choice
+from groupcam.ui.run_events import UNEXPECTED, UPDATE_S
+from groupcam.ui.runs import Loading
+from groupcam.ui.sanity_views import Scrubber
+from groupcam.ui.tabs import AT_ONCE, PRIVATE
+from groupcam.ui.turns import Turns, Updates, Work
+from groupcam.ui.workbench import Workbench
+
+INTRODUCTION = (
+    "**What if the network had been random?** From the logits down, stage by stage, its weights "
+    "are replaced by random ones of the same mean and deviation, and the same class is "
+    "explained again (Adebayo et al. 2018). A map that stays the same shows the picture, not what "
+    "the network learnt."
+)
+NO_PICTURE = "Choose a picture first, by upload or from the examples; then randomise."
+READY = "Choose a method, then press Randomise. All else stays as the controls say."
+
+logger = logging.getLogger(__name__)
+
+
+class SanityTab:
+    """What stands in the tab, and what its events do."""
+
+    name = "sanity"
+    title = "Sanity"
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+
+    # --- layout ----------------------------------------------------------------------------------
+
+    def place(self) -> None:
+        """Create the components."""
+        self.turns = Turns()
+        gr.Markdown(INTRODUCTION, elem_classes="gc-quiet")
+        self.method = gr.Radio(
+            [(METHODS[name].title, name) for name in cascade.METHODS],
+            value=cascade.METHODS[0],
+            label="Method",
+            interactive=True,
+        )
+        with gr.Row():
+            self.randomise = gr.Button("Randomise", variant="primary", size="sm", min_width=90)
+            self.stop = gr.Button("Stop randomising", size="sm", min_width=90)
+        self.status = gr.HTML(views.status(READY), elem_id="gc-sanity-status")
+        self.scrubber = components.from_assets("sanity", {}, elem_id="gc-sanity")
+
+    # --- wiring ----------------------------------------------------------------------------------
+
+    def wire(self, ui: Layout, opened: gr.Tab) -> None:
+        """Connect the events."""
+        self._ui = ui
+        running: dict[str, Any] = {
+            "fn": self.run,
+            "inputs": [self.turns.token, ui.color_map, self.method, *ui.present],
+            "outputs": [self.status, self.scrubber, self.turns.again],
+            "trigger_mode": "multiple",
+            "concurrency_limit": 1,
+            "concurrency_id": MODEL_QUEUE,
+            "preprocess": False,
+            **PRIVATE,
+        }
+        waiting = {"show_progress": "minimal", "show_progress_on": self.status}
+        self.randomise.click(
+            self.begin,
+            [ui.picture_id],
+            [self.turns.token, self.status],
+            trigger_mode="multiple",
+            preprocess=False,
+            **AT_ONCE,
+        ).success(**{**running, **waiting})
+        self.turns.again.again(**running)
+        self.stop.click(self.stop_run, None, self.status, **AT_ONCE)
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def begin(self, request: gr.Request, picture_id: str | None) -> Updates:
+        """Make a new check the visitor's only one."""
+        if picture_id is None:
+            return {self.turns.token: None, self.status: views.status(NO_PICTURE)}
+        token = self.turns.begin(str(request.session_hash))
+        text = views.status("Waiting for the check's turn …", "busy")
+        return {self.turns.token: token, self.status: text}
+
+    def stop_run(self, request: gr.Request) -> str:
+        """Stop the visitor's check within one micro-batch; the maps that are there stay."""
+        self.turns.stop(str(request.session_hash))
+        return views.status("Stopped. The maps so far can be looked at; Randomise begins anew.")
+
+    def leave(self, session: str) -> None:
+        """Forget a visitor who closed the page."""
+        self.turns.stop(session)
+
+    def run(
+        self, request: gr.Request, token: int | None, color_map: str, method: str, *values: Any
+    ) -> Iterator[Updates | Any]:
+        """Randomise and explain, one turn at a time, as updates of the page."""
+        session = str(request.session_hash)
+        yield from self.turns.follow(session, token, lambda: self._work(color_map, method, *values))
+
+    def _work(self, color_map: str, method: str, picture_id: str, *present: Any) -> Work:
+        """Randomise and explain what the controls say, as updates of the page."""
+        try:
+            if method not in cascade.METHODS:
+                raise GroupCamError(
+                    f"The method must be one of {', '.join(cascade.METHODS)}; got {method!r}."
+                )
+            choice = read_choice(self._ui.settings, picture_id, *present)
+            scrubber: Scrubber | None = None
+            next_report = 0.0
+            for event in cascade_steps(self._workbench, choice, method):
+                if isinstance(event, Trained):
+                    scrubber = Scrubber(event, METHODS[method].title, color_map)
+                    yield {self.scrubber: scrubber.value}
+                elif isinstance(event, Forgotten):
+                    assert scrubber is not None  # the trained network comes first
+                    scrubber.add(event)
+                    yield {self.scrubber: scrubber.value}
+                elif time.monotonic() >= next_report:
+                    next_report = time.monotonic() + UPDATE_S
+                    yield {self.status: _status_of(event, scrubber)}
+                else:
+                    yield {}
+            assert scrubber is not None
+            yield {self.status: views.status(scrubber.verdict, "done")}
+        except (GroupCamError, TypeError, WeightsUnavailableError) as error:
+            yield {self.status: views.status(str(error), "error")}
+        except Exception:
+            logger.exception("A sanity check failed.")
+            yield {self.status: views.status(UNEXPECTED, "error")}
+
+
+def _status_of(event: Loading | Working, scrubber: Scrubber | None) -> str:
+    """Return the status line while maps are made."""
+    if isinstance(event, Loading):
+        return views.loading_status(event)
+    if scrubber is None:
+        return views.working_status("Map of the trained network", event.done, event.total)
+    part = scrubber.done + (event.done / event.total if event.total else 0)
+    text = f"Randomising: {scrubber.done} of {scrubber.total} stages done …"
+    return views.status(text, "busy", round(100 * part), 100 * scrubber.total)
