@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from groupcam.saliency import CHOICES, PRESETS, GroupCamConfig
 ROOT = Path(__file__).resolve().parent.parent
 CAT = ROOT / "assets" / "examples" / "cat.jpg"
 
-MAP_FILES = {"overlay.png", "saliency_map.npy", "masks.png", "result.json"}
-CURVE_FILES = {"curves.png", "curves.csv"}
+MAP_FILES = {"overlay.png", "saliency_map.npy", "masks.png", "report.html", "result.json"}
+CURVE_FILES = {"curves.png", "curves.svg", "curves.csv"}
 
 # For every setting a valid value that is not the default, as an option's text and as a value.
 OTHER_VALUES: dict[str, tuple[str, Any]] = {
@@ -33,6 +34,7 @@ OTHER_VALUES: dict[str, tuple[str, Any]] = {
     "blur_sigma_px": ("3.5", 3.5),
     "blur_kernel_px": ("11", 11),
     "percentile": ("none", None),
+    "evidence": ("positive", "positive"),
     "grouping": ("kmeans", "kmeans"),
     "merge": ("raw", "raw"),
     "precision": ("bfloat16", "bfloat16"),
@@ -245,6 +247,37 @@ def test_notes_of_the_picture_are_passed_on(
     assert note in capsys.readouterr().out
 
 
+def test_archive_has_the_files_of_the_folder(tmp_path: Path) -> None:
+    archive = tmp_path / "result.zip"
+
+    assert explain_quickly(tmp_path / "out", "--zip", str(archive)) == 0
+
+    with zipfile.ZipFile(archive) as found:
+        contents = {name: found.read(name) for name in found.namelist()}
+    manifest = json.loads(contents.pop("manifest.json"))
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
+    assert set(contents) == MAP_FILES - {"result.json"}
+    for name, content in contents.items():
+        assert content == (tmp_path / "out" / name).read_bytes()
+    # What a clock says is no part of what is passed on.
+    assert set(result.pop("elapsed_s")) == {"loading", "computing"}
+    assert manifest == result
+    assert names_in(tmp_path) == {"out", "result.zip"}
+
+
+def test_archive_that_cannot_be_written_is_an_error_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "nowhere" / "result.zip"
+
+    assert explain_quickly(tmp_path / "out", "--zip", str(archive)) == 2
+
+    assert_one_error_line(
+        capsys.readouterr().err, "archive must be a file in a folder that exists", "result.zip"
+    )
+    assert names_in(tmp_path) == set()
+
+
 # --- explain: the folder ---------------------------------------------------------------------
 
 
@@ -275,7 +308,7 @@ def test_interrupted_run_leaves_nothing(
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("groupcam.cli.explain.write_manifest", interrupt)
+    monkeypatch.setattr("groupcam.cli.explain.write_files", interrupt)
 
     assert explain_quickly(tmp_path / "new" / "out") == 130
 

@@ -6,24 +6,20 @@ the registries of presets, views and colour maps.
 
 import argparse
 import dataclasses
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-import timm
 import torch
-import torchvision
 
-import groupcam
 from groupcam.cli.bars import download_bars, run_with_bar
 from groupcam.cli.result_folder import (
-    Seen,
+    MANIFEST,
+    check_archive_path,
     result_folder,
-    write_curves,
-    write_manifest,
-    write_maps,
+    write_archive,
+    write_files,
 )
 from groupcam.images import Picture, open_picture
 from groupcam.metrics import Curves, curve_steps
@@ -31,8 +27,8 @@ from groupcam.models import DEFAULT_BACKBONE, Backbone, View, load_backbone
 from groupcam.models.checkpoints import sha256_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import CHOICES, PRESETS, Explanation, GroupCamConfig, explain_steps
-
-TOP_CLASSES = 5
+from groupcam.share.files import archive_of, files_of, json_of
+from groupcam.share.record import Network, Record, manifest_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -69,12 +65,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     result.add_argument(
         "--no-curves", action="store_true", help="leave out the insertion and deletion curves"
     )
+    result.add_argument(
+        "--zip", metavar="FILE", type=Path, help="write everything as one ZIP file too"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Explain the picture, write the folder and print the main numbers."""
     config = config_of(args)
     picture = open_picture(args.image)
+    if args.zip is not None:
+        check_archive_path(args.zip)  # before the network runs
     with result_folder(args.out) as folder:
         started = time.perf_counter()
         backbone = _load(args)
@@ -82,25 +83,21 @@ def run(args: argparse.Namespace) -> None:
         explanation, curves = _compute(args, backbone, picture, config)
         elapsed_s = {"loading": loaded - started, "computing": time.perf_counter() - loaded}
 
-        height, width = picture.rgb.shape[:2]
-        seen = Seen(
-            backbone.preprocessing.box((height, width), args.view),
-            backbone.preprocessing.inner((height, width), args.view),
+        record = Record(
+            picture,
+            Path(args.image).name,
+            sha256_of(Path(args.image)),
+            args.view,
+            Network.of(backbone, _weights(args), args.input_size),
+            explanation,
+            curves,
         )
-        write_maps(
-            folder, picture.rgb, seen, explanation, color_map=args.color_map, opacity=args.opacity
-        )
-        if curves is not None:
-            write_curves(folder, curves, explanation.class_label)
-        manifest = {
-            "versions": _versions(),
-            "picture": _picture_facts(args, picture, seen),
-            "network": _network_facts(args, backbone),
-            **_explanation_facts(backbone, explanation),
-            "curves": None if curves is None else _curves_facts(curves),
-            "elapsed_s": elapsed_s,
-        }
-        write_manifest(folder, manifest)
+        files = files_of(record, color_map=args.color_map, opacity=args.opacity)
+        manifest = manifest_of(record)
+        write_files(folder, files)
+        if args.zip is not None:
+            write_archive(args.zip, archive_of(files, manifest))
+        write_files(folder, {MANIFEST: json_of({**manifest, "elapsed_s": elapsed_s})})
     _print_summary(args.out, backbone, picture, explanation, curves)
 
 
@@ -219,9 +216,13 @@ def _opacity(text: str) -> float:
 
 def _load(args: argparse.Namespace) -> Backbone:
     """Return the backbone that the options name."""
-    weights = None if args.weights == "none" else args.weights
     with download_bars() as progress:
-        return load_backbone(args.backbone, weights, args.device, progress, args.input_size)
+        return load_backbone(args.backbone, _weights(args), args.device, progress, args.input_size)
+
+
+def _weights(args: argparse.Namespace) -> str | None:
+    """Return the weights asked for as `load_backbone` wants them."""
+    return None if args.weights == "none" else args.weights
 
 
 def _compute(
@@ -240,73 +241,6 @@ def _compute(
     points = curve_steps(backbone, inputs, batch.saliency_map, classes)
     curves = run_with_bar("Curves", points, lambda step: (step.done, step.total))
     return batch[0], curves[0]
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions that the numbers depend on."""
-    return {
-        "groupcam": groupcam.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
-    }
-
-
-def _picture_facts(args: argparse.Namespace, picture: Picture, seen: Seen) -> dict[str, Any]:
-    """Return what picture it was and what part of it the network saw."""
-    return {
-        "file": Path(args.image).name,
-        "sha256": sha256_of(Path(args.image)),
-        "size": list(picture.rgb.shape[:2]),
-        "notes": list(picture.notes),
-        "view": args.view,
-        "seen_box": list(seen.box),
-        "input_box": list(seen.inner),
-    }
-
-
-def _network_facts(args: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
-    """Return which network with which weights it was."""
-    return {
-        "backbone": backbone.name,
-        "weights": dataclasses.asdict(backbone.weights),
-        "input_size": list(backbone.preprocessing.input_size),
-        "device": args.device,
-    }
-
-
-def _explanation_facts(backbone: Backbone, explanation: Explanation) -> dict[str, Any]:
-    """Return settings and numbers of the explanation."""
-    probabilities = explanation.logits.softmax(dim=0)
-    top = probabilities.topk(min(TOP_CLASSES, len(probabilities)))
-    return {
-        "target_layer": explanation.target_layer,
-        "config": dataclasses.asdict(explanation.config),
-        "class": {
-            "index": explanation.class_index,
-            "label": explanation.class_label,
-            "probability": explanation.probability,
-        },
-        "top_classes": [
-            {"index": index, "label": backbone.class_names[index], "probability": probability}
-            for probability, index in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-        ],
-        "baseline_probability": explanation.baseline_probability,
-        "masked_probability": explanation.masked_probability.tolist(),
-        "group_weights": explanation.group_weights.tolist(),
-        "forward_passes": explanation.forward_passes,
-        "blank_reason": explanation.blank_reason,
-    }
-
-
-def _curves_facts(curves: Curves) -> dict[str, Any]:
-    """Return the numbers of the curves and how they were made; the points are in a file."""
-    return {
-        "insertion_auc": curves.insertion_auc,
-        "deletion_auc": curves.deletion_auc,
-        "protocol": dataclasses.asdict(curves.protocol),
-    }
 
 
 def _print_summary(

@@ -1,43 +1,26 @@
 """One explanation as a folder of files: complete, or not there at all."""
 
-import csv
-import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from groupcam.errors import GroupCamError
-from groupcam.images import downscale
-from groupcam.metrics import Curves
-from groupcam.models.preprocessing import inner_part
-from groupcam.render.figures import curves_figure, masks_sheet, save_png
-from groupcam.render.heatmap import overlay
-from groupcam.saliency import Explanation
+from groupcam.share import files
 
-OVERLAY = "overlay.png"
-SALIENCY_MAP = "saliency_map.npy"
-MASKS = "masks.png"
-CURVES = "curves.png"
-CURVES_TABLE = "curves.csv"
+# Not the archive's name for it: scripts read this one from folders.
 MANIFEST = "result.json"  # written last: where it is, the other files are whole
-FILES = (OVERLAY, SALIENCY_MAP, MASKS, CURVES, CURVES_TABLE, MANIFEST)
-
-# Twice a tile of the masks sheet: sharp in print, and a 50-megapixel picture costs no more.
-_MASKED_PICTURE_SIDE_PX = 400
-
-
-class Seen(NamedTuple):
-    """What the network saw of a picture, and where: both (top, left, bottom, right)."""
-
-    box: tuple[int, int, int, int]  # in pixels of the picture
-    inner: tuple[int, int, int, int]  # in pixels of the input, without border
+FILES = (
+    files.OVERLAY,
+    files.SALIENCY_MAP,
+    files.MASKS,
+    files.CURVES,
+    files.CURVES_DRAWING,
+    files.CURVES_TABLE,
+    files.REPORT,
+    MANIFEST,
+)
 
 
 @contextmanager
@@ -73,57 +56,48 @@ def result_folder(folder: Path) -> Iterator[Path]:
             _remove_empty(made)
 
 
-def write_maps(
-    folder: Path,
-    rgb: npt.NDArray[np.uint8],
-    seen: Seen,
-    explanation: Explanation,
-    *,
-    color_map: str,
-    opacity: float,
-) -> None:
-    """Write the saliency map, its overlay on the picture and the sheet of group masks.
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into the folder that `result_folder` gave.
 
     Args:
         folder: see `result_folder`.
-        rgb: the picture, uint8 (H, W, 3).
-        seen: what the network saw of it.
-        explanation: its map is saved as float32 at the size of the network's input.
-        color_map: see `groupcam.render.heatmap.overlay`.
-        opacity: see `groupcam.render.heatmap.overlay`.
+        contents: by name, each one of FILES.
     """
-    saliency_map = explanation.saliency_map.numpy()
-    on_picture = inner_part(saliency_map, seen.inner)
-    drawn = overlay(rgb, on_picture, color_map=color_map, opacity=opacity, box=seen.box)
-    top, left, bottom, right = seen.box
-    picture = downscale(rgb[top:bottom, left:right], _MASKED_PICTURE_SIDE_PX)
-    masks = inner_part(explanation.group_masks.numpy(), seen.inner)
-    sheet = masks_sheet(picture, masks, explanation.group_weights.numpy())
     with _disk_errors(folder):
-        np.save(folder / SALIENCY_MAP, saliency_map)
-        Image.fromarray(drawn).save(folder / OVERLAY)
-        save_png(sheet, folder / MASKS)
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
 
 
-def write_curves(folder: Path, curves: Curves, class_label: str) -> None:
-    """Write the insertion and deletion curves as a figure and as a table."""
-    points = (curves.fractions.tolist(), curves.insertion.tolist(), curves.deletion.tolist())
-    figure = curves_figure(
-        *points, curves.insertion_auc, curves.deletion_auc, class_label=class_label
-    )
-    with _disk_errors(folder):
-        save_png(figure, folder / CURVES)
-        with (folder / CURVES_TABLE).open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["fraction", "insertion", "deletion"])
-            table.writerows(zip(*points, strict=True))
+def check_archive_path(path: Path) -> None:
+    """Refuse an archive that could not be written anyway.
+
+    Raises:
+        GroupCamError: it is a folder, or its own folder is not there.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise GroupCamError(
+            f"The archive must be a file in a folder that exists; got '{path}'. "
+            "Make its folder, or choose another place."
+        )
 
 
-def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write the settings and numbers of a result; every number in them must be finite."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with _disk_errors(folder):
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+def write_archive(path: Path, content: bytes) -> None:
+    """Write one file, which is then whole or, after an error, as it was before.
+
+    Raises:
+        GroupCamError: it cannot be written.
+    """
+    staging = path.with_name(f".unfinished-{path.name}")
+    try:
+        staging.write_bytes(content)
+        staging.replace(path)
+    except OSError as error:
+        raise GroupCamError(
+            f"The archive must be a file that can be written; got '{path}' "
+            f"({error.strerror or error}). Choose another place."
+        ) from error
+    finally:
+        staging.unlink(missing_ok=True)
 
 
 def _move_files(staging: Path, folder: Path) -> None:

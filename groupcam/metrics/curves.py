@@ -52,24 +52,59 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Curves:
-    """Insertion and deletion of one picture, class and saliency map, in S steps."""
+    """Insertion and deletion of one picture, class and saliency map, in S steps.
+
+    As the last value of a notebook's cell they show themselves.
+    """
 
     fractions: Tensor  # (S+1,), 0..1: fraction of pixels changed
     insertion: Tensor  # (S+1,): class probability
     deletion: Tensor  # (S+1,): class probability
     insertion_auc: float  # higher is better
     deletion_auc: float  # lower is better
-    insertion_retained: Tensor  # bool (S+1,): the top class is that of the whole picture
-    deletion_retained: Tensor  # bool (S+1,)
+    insertion_top_class: Tensor  # (S+1,), int64: the most probable class of each picture
+    deletion_top_class: Tensor  # (S+1,), int64
     class_index: int
     protocol: CurveProtocol
+
+    def __repr__(self) -> str:
+        """Return the main facts; the points would fill a screen."""
+        return (
+            f"Curves(insertion_auc={self.insertion_auc:.4f}, "
+            f"deletion_auc={self.deletion_auc:.4f}, class_index={self.class_index}, "
+            f"{len(self.fractions) - 1} steps)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        # Drawing needs matplotlib, which nobody else should wait for.
+        from groupcam.share.notebook import curves_html
+
+        return curves_html(self)
+
+    def _repr_svg_(self) -> str:
+        """Return the drawing alone, for a notebook that becomes a document."""
+        from groupcam.share.notebook import curves_svg
+
+        return curves_svg(self)
 
     @property
     def over_all(self) -> float:
         """Return insertion AUC - deletion AUC, in [-1, 1]; higher is better."""
         return self.insertion_auc - self.deletion_auc
+
+    @property
+    def insertion_retained(self) -> Tensor:
+        """Return where the top class is that of the whole picture, bool (S+1,)."""
+        # The whole picture ends insertion and begins deletion.
+        return self.insertion_top_class == self.insertion_top_class[-1]
+
+    @property
+    def deletion_retained(self) -> Tensor:
+        """Return where the top class is that of the whole picture, bool (S+1,)."""
+        return self.deletion_top_class == self.deletion_top_class[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +116,8 @@ class CurvesBatch:
     deletion: Tensor  # (N, S+1)
     insertion_auc: Tensor  # (N,)
     deletion_auc: Tensor  # (N,)
-    insertion_retained: Tensor  # bool (N, S+1)
-    deletion_retained: Tensor  # bool (N, S+1)
+    insertion_top_class: Tensor  # (N, S+1), int64
+    deletion_top_class: Tensor  # (N, S+1), int64
     class_index: Tensor  # (N,), int64
     protocol: CurveProtocol
 
@@ -90,6 +125,16 @@ class CurvesBatch:
     def over_all(self) -> Tensor:
         """Return insertion AUC - deletion AUC of each picture, (N,)."""
         return self.insertion_auc - self.deletion_auc
+
+    @property
+    def insertion_retained(self) -> Tensor:
+        """Return where the top class is that of the whole picture, bool (N, S+1)."""
+        return self.insertion_top_class == self.insertion_top_class[:, -1:]
+
+    @property
+    def deletion_retained(self) -> Tensor:
+        """Return where the top class is that of the whole picture, bool (N, S+1)."""
+        return self.deletion_top_class == self.deletion_top_class[:, :1]
 
     def __len__(self) -> int:
         """Return the number of pictures N."""
@@ -107,8 +152,8 @@ class CurvesBatch:
             deletion=self.deletion[picture],
             insertion_auc=float(self.insertion_auc[picture]),
             deletion_auc=float(self.deletion_auc[picture]),
-            insertion_retained=self.insertion_retained[picture],
-            deletion_retained=self.deletion_retained[picture],
+            insertion_top_class=self.insertion_top_class[picture],
+            deletion_top_class=self.deletion_top_class[picture],
             class_index=int(self.class_index[picture]),
             protocol=self.protocol,
         )
@@ -266,9 +311,8 @@ def curve_steps(
         deletion=deletions,
         insertion_auc=area_under_curve(insertions, fractions),
         deletion_auc=area_under_curve(deletions, fractions),
-        # The whole picture ends insertion and begins deletion.
-        insertion_retained=top_class[0] == top_class[0, :, -1:],
-        deletion_retained=top_class[1] == top_class[1, :, :1],
+        insertion_top_class=top_class[0],
+        deletion_top_class=top_class[1],
         class_index=class_index.cpu(),
         protocol=protocol,
     )

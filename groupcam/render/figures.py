@@ -1,10 +1,13 @@
 """Figures for reports and the command line: group masks, curves, a map beside its picture."""
 
+import io
 import textwrap
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -17,13 +20,16 @@ from groupcam.render.heatmap import masked_tile
 # Blue and orange of Okabe and Ito's palette (2008): told apart with any kind of colour vision.
 INSERTION_COLOR = "#0072B2"
 DELETION_COLOR = "#D55E00"
-_TEXT_COLOR = "#222222"
-_QUIET_COLOR = "#767676"  # 4.5 : 1 on white
+TEXT_COLOR = "#222222"
+QUIET_COLOR = "#767676"  # 4.5 : 1 on white
 
 _DPI = 150
 _TILE_IN = 1.35
 _CAPTION_IN = 0.27
 _TALLEST = 2.0  # height / width of the room that a picture gets at most
+
+# Settings of matplotlib belong to the process, so one figure at a time is written with others.
+_SVG_SETTINGS = threading.Lock()
 
 
 def masks_sheet(
@@ -56,7 +62,7 @@ def masks_sheet(
     tile_rgb = downscale(rgb, 2 * round(_TILE_IN * _DPI))
     # A very tall picture becomes narrow instead of making the sheet endless.
     tile_height = _TILE_IN * min(rgb.shape[0] / rgb.shape[1], _TALLEST)
-    figure = _figure(columns * (_TILE_IN + 0.06), rows * (tile_height + _CAPTION_IN))
+    figure = new_figure(columns * (_TILE_IN + 0.06), rows * (tile_height + _CAPTION_IN))
     grid = figure.subplots(rows, columns, squeeze=False)
     gap = {"wspace": 0.05, "hspace": _CAPTION_IN / tile_height}
     top = 1 - 0.8 * _CAPTION_IN / figure.get_figheight()
@@ -71,7 +77,7 @@ def masks_sheet(
             mask_caption(group, float(weights[group]), is_empty=not masks[group].any()),
             fontsize=7.5,
             pad=2.5,
-            color=_QUIET_COLOR if is_dead else _TEXT_COLOR,
+            color=QUIET_COLOR if is_dead else TEXT_COLOR,
         )
     return figure
 
@@ -122,7 +128,7 @@ def curves_figure(
             "fractions, insertion and deletion must be equally long; "
             f"got {len(fractions)}, {len(insertion)} and {len(deletion)}."
         )
-    figure = _figure(5.4, 3.5)
+    figure = new_figure(5.4, 3.5)
     axes = figure.subplots()
     curves = (
         ("Insertion", insertion, insertion_auc, "higher is better", INSERTION_COLOR, "-"),
@@ -138,13 +144,7 @@ def curves_figure(
             linestyle=line_style,
             label=f"{name}: AUC {auc:.3f}, {direction}",
         )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel("fraction of pixels changed")
-    axes.set_ylabel(f"probability of {_shortened(class_label, 28)}", parse_math=False)
-    axes.grid(color="#E4E4E4", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    finish_curves(axes, class_label)
     # Above the axes: nowhere inside is sure to be free of curves.
     axes.legend(
         loc="lower left",
@@ -179,7 +179,7 @@ def explanation_figure(
     side = (width - 0.3) / 2
     height = side * min(rgb.shape[0] / rgb.shape[1], _TALLEST)
     caption_height = 0.16 + 0.19 * len(lines)
-    figure = _figure(width, height + caption_height + 0.1)
+    figure = new_figure(width, height + caption_height + 0.1)
     figure_height = figure.get_figheight()
     for column, pixels in enumerate((rgb, overlay_rgb)):
         left = (0.1 + column * (side + 0.1)) / width
@@ -188,9 +188,28 @@ def explanation_figure(
         _show(axes, downscale(pixels, 2 * round(side * _DPI)))
     figure.text(
         0.1 / width, (caption_height - 0.1) / figure_height, "\n".join(lines),
-        fontsize=9.5, color=_TEXT_COLOR, va="top", parse_math=False,
+        fontsize=9.5, color=TEXT_COLOR, va="top", parse_math=False,
     )  # fmt: skip
     return figure
+
+
+def png_of(figure: Figure) -> bytes:
+    """Return the figure as a PNG file; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white")
+    return buffer.getvalue()
+
+
+def svg_of(figure: Figure) -> str:
+    """Return the figure as an SVG file whose text is text; equal figures give equal files."""
+    buffer = io.StringIO()
+    # Without a salt matplotlib draws its ids at random.
+    with (
+        _SVG_SETTINGS,
+        matplotlib.rc_context({"svg.hashsalt": "groupcam", "svg.fonttype": "none"}),
+    ):
+        figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def save_png(figure: Figure, path: str | Path) -> None:
@@ -198,7 +217,18 @@ def save_png(figure: Figure, path: str | Path) -> None:
     figure.savefig(path, format="png", dpi=_DPI, facecolor="white")
 
 
-def _figure(width_in: float, height_in: float) -> Figure:
+def finish_curves(axes: Axes, class_label: str) -> None:
+    """Give the axes of curves their ranges, names and grid."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("fraction of pixels changed")
+    axes.set_ylabel(f"probability of {shortened(class_label, 28)}", parse_math=False)
+    axes.grid(color="#E4E4E4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
     """Return an empty figure that pyplot does not know of, so nobody has to close it."""
     return Figure(figsize=(width_in, height_in), dpi=_DPI, facecolor="white")
 
@@ -209,7 +239,7 @@ def _show(axes: Axes, pixels: npt.NDArray[np.uint8]) -> None:
     axes.set_axis_off()
 
 
-def _shortened(text: str, limit: int) -> str:
+def shortened(text: str, limit: int) -> str:
     """Return the text cut to `limit` characters."""
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 

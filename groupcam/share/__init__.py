@@ -1,0 +1,1 @@
+"""Results to keep and to pass on: tables, films, archives, reports, notebook cells."""
