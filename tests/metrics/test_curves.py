@@ -158,3 +158,26 @@ def test_maps_that_do_not_fit_are_refused(tiny_cnn: Backbone, tiny_inputs: Tenso
         insertion_deletion(tiny_cnn, tiny_inputs, torch.full((3, 32, 32), torch.nan))
     with pytest.raises(GroupCamError, match="at least 1; got 0"):
         CurveProtocol(pixels_per_step=0)
+
+
+def test_top_classes_are_those_of_the_perturbed_pictures(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
+    protocol = CurveProtocol(pixels_per_step=100)
+    saliency_map = tiny_inputs[0].mean(0)
+    pictures = perturbed_pictures(tiny_inputs[0], saliency_map, protocol)
+    pixels = changed_pixels(32 * 32, protocol)
+    with tiny_cnn.frozen(), torch.no_grad():
+        # All classes level at half of the way, so that the top class changes on it.
+        head_of(tiny_cnn).bias.data -= tiny_cnn.logits(pictures.inserted(pixels[5:6]))[0]
+        inserted = tiny_cnn.logits(pictures.inserted(pixels)).argmax(1)
+        deleted = tiny_cnn.logits(pictures.deleted(pixels)).argmax(1)
+
+    curves = insertion_deletion(tiny_cnn, tiny_inputs[:1], saliency_map[None], protocol=protocol)[0]
+
+    changed = torch.arange(len(pixels)) != 5  # where they are level, rounding decides
+    assert torch.equal(curves.insertion_top_class[changed], inserted[changed])
+    assert torch.equal(curves.deletion_top_class, deleted)
+    assert torch.equal(curves.insertion_retained[changed], (inserted == inserted[-1])[changed])
+    assert torch.equal(curves.deletion_retained, deleted == deleted[0])
+    assert len(inserted[changed].unique()) > 1  # else this would say little

@@ -10,6 +10,7 @@ import groupcam
 from groupcam.errors import GroupCamError
 from groupcam.models import Backbone
 from groupcam.saliency import Explanation, GroupCamConfig
+from groupcam.saliency.config import Merge
 from groupcam.saliency.scoring import min_max_scale
 from groupcam.saliency.subset import map_of_groups
 
@@ -62,10 +63,11 @@ def test_one_group_alone_gives_its_own_mask(
     assert reason is None
 
 
+@pytest.mark.parametrize("merge", ["raw", "normalized", "whole"])  # where masks are summed up
 def test_a_group_of_weight_0_may_be_switched_off_without_a_trace(
-    tiny_cnn: Backbone, tiny_inputs: Tensor
+    tiny_cnn: Backbone, tiny_inputs: Tensor, merge: Merge
 ) -> None:
-    result = explained(tiny_cnn, tiny_inputs, GroupCamConfig(groups=6))
+    result = explained(tiny_cnn, tiny_inputs, GroupCamConfig(groups=6, merge=merge))
     weights = result.group_weights.clone()
     weights[0] = 0
     result = dataclasses.replace(result, group_weights=weights)
