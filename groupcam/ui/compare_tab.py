@@ -161,8 +161,8 @@ class CompareTab:
         backbone = self._workbench.load(key)
         layers = [layer.name for layer in target_layers(backbone) if layer.usable]
         return [
-            gr.Dropdown(choices=layers, value=[]),
-            gr.Dropdown(choices=list(backbone.class_names), value=[]),
+            gr.Dropdown(choices=layers, value=[], multiselect=True),
+            gr.Dropdown(choices=list(backbone.class_names), value=[], multiselect=True),
         ]
 
     def foretell(self, picture_id: str | None, *values: Any) -> str:
