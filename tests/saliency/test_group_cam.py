@@ -13,7 +13,7 @@ from groupcam.errors import GroupCamError
 from groupcam.models import Backbone, resolve_target_layer
 from groupcam.saliency import ExplanationBatch, engine, explain_steps, finish
 from groupcam.saliency.capture import capture_layer
-from groupcam.saliency.config import Merge
+from groupcam.saliency.config import Evidence, Merge
 from groupcam.saliency.group_cam import Progress
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.steps import relay
@@ -21,13 +21,12 @@ from tests.support import as_backbone, head_of
 
 SETTINGS = [
     pytest.param(GroupCamConfig(groups=4, blur_kernel_px=9), id="default"),
+    pytest.param(replace(GroupCamConfig.paper(), groups=4), id="paper"),
     pytest.param(replace(GroupCamConfig.official(), groups=5, blur_kernel_px=9), id="official"),
-    pytest.param(GroupCamConfig(groups=12, grouping="kmeans", percentile=None), id="kmeans"),
-    pytest.param(GroupCamConfig(groups=3, grouping="agglomerative", merge="raw"), id="tree"),
     pytest.param(
-        GroupCamConfig(groups=5, grouping="similar", evidence="positive", merge="balanced"),
-        id="similar",
+        replace(GroupCamConfig.paper(), groups=12, grouping="kmeans", percentile=None), id="kmeans"
     ),
+    pytest.param(replace(GroupCamConfig.official(), groups=3, grouping="agglomerative"), id="tree"),
 ]
 LAYER = "features.4"
 
@@ -56,7 +55,8 @@ def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) 
         for part in parts:
             mask = torch.zeros(activations.shape[1:])
             for channel in part:
-                mask += gradients[channel].mean() * activations[channel]
+                weighted = gradients[channel].mean() * activations[channel]
+                mask += weighted if config.evidence == "signed" else weighted.relu()
             mask = whole = mask.relu()
             if config.percentile is not None:
                 threshold = np.percentile(mask.numpy(), config.percentile)
@@ -80,14 +80,26 @@ def slow_group_cam(backbone: Backbone, picture: Tensor, config: GroupCamConfig) 
     return (merged - merged.min()) / (merged.max() - merged.min())
 
 
+@pytest.mark.parametrize("evidence", ["signed", "positive"])
 @pytest.mark.parametrize("percentile", [None, 50.0, 70.0])
 @pytest.mark.parametrize("merge", ["raw", "normalized", "whole", "balanced"])
 @pytest.mark.parametrize("groups", [1, 3, 12])
 def test_map_equals_the_formulas_in_plain_loops(
-    tiny_cnn: Backbone, tiny_inputs: Tensor, groups: int, merge: Merge, percentile: float | None
+    tiny_cnn: Backbone,
+    tiny_inputs: Tensor,
+    groups: int,
+    merge: Merge,
+    percentile: float | None,
+    evidence: Evidence,
 ) -> None:
     config = GroupCamConfig(
-        groups=groups, merge=merge, percentile=percentile, blur_kernel_px=9, blur_sigma_px=4.0
+        groups=groups,
+        blur_sigma_px=4.0,
+        blur_kernel_px=9,
+        percentile=percentile,
+        evidence=evidence,
+        grouping="contiguous",
+        merge=merge,
     )
 
     ours = explain(tiny_cnn, tiny_inputs[:1], config, LAYER).saliency_map[0]

@@ -101,7 +101,7 @@ def test_similar_groups_do_not_depend_on_the_other_pictures(generator: torch.Gen
 
 def test_positive_evidence_leaves_out_what_speaks_against_the_class() -> None:
     weighted = torch.tensor([[1.0, -2.0, 3.0], [-4.0, 5.0, -6.0]]).reshape(1, 2, 1, 3)
-    config = GroupCamConfig(groups=1, percentile=None)
+    config = GroupCamConfig(groups=1, percentile=None, evidence="signed")
 
     signed = group_masks_of(weighted, config)
     positive = group_masks_of(weighted, dataclasses.replace(config, evidence="positive"))

@@ -67,7 +67,8 @@ def test_one_group_alone_gives_its_own_mask(
 def test_a_group_of_weight_0_may_be_switched_off_without_a_trace(
     tiny_cnn: Backbone, tiny_inputs: Tensor, merge: Merge
 ) -> None:
-    result = explained(tiny_cnn, tiny_inputs, GroupCamConfig(groups=6, merge=merge))
+    config = GroupCamConfig(groups=6, grouping="contiguous", evidence="signed", merge=merge)
+    result = explained(tiny_cnn, tiny_inputs, config)
     weights = result.group_weights.clone()
     weights[0] = 0
     result = dataclasses.replace(result, group_weights=weights)
