@@ -278,6 +278,18 @@ def test_archive_that_cannot_be_written_is_an_error_and_leaves_no_folder(
     assert names_in(tmp_path) == set()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there names may be any bytes")
+def test_picture_whose_name_is_no_text_is_explained(tmp_path: Path) -> None:
+    picture = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    picture.write_bytes(CAT.read_bytes())
+
+    options = ["--out", str(tmp_path / "out"), "--no-curves", "--groups", "4"]
+    assert main(["explain", str(picture), *options]) == 0
+
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
+    assert result["picture"]["file"] == "caf?.jpg"
+
+
 # --- explain: the folder ---------------------------------------------------------------------
 
 

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
 
         record = Record(
             picture,
-            Path(args.image).name,
+            _shown_name(args.image),
             sha256_of(Path(args.image)),
             args.view,
             Network.of(backbone, _weights(args), args.input_size),
@@ -99,6 +99,11 @@ def run(args: argparse.Namespace) -> None:
             write_archive(args.zip, archive_of(files, manifest))
         write_files(folder, {MANIFEST: json_of({**manifest, "elapsed_s": elapsed_s})})
     _print_summary(args.out, backbone, picture, explanation, curves)
+
+
+def _shown_name(path: str) -> str:
+    """Return a file's name as text that can be written: names on Linux need not be Unicode."""
+    return Path(path).name.encode("utf-8", "replace").decode("utf-8")
 
 
 def config_of(args: argparse.Namespace) -> GroupCamConfig:

@@ -13,8 +13,8 @@ of logits is that of Finer-CAM (Zhang et al. 2025, arXiv:2501.11309, at gamma = 
 reference); masks, blur and merging are those of Group-CAM (arXiv:2103.13859). What the two classes
 share, an ear that any cat has, cancels in the gradient and is in neither map. The factor b is
 ours: without it a mask that shows neither class weighs by the ratio of two tiny probabilities (on
-assets/examples/cat_and_espresso.jpg a cup then weighs 0.50 for tiger cat against Egyptian cat,
-with it 0.01).
+assets/examples/cat_and_espresso.jpg, with the paper's settings, a cup then weighs 0.50 for tiger
+cat against Egyptian cat; with it 0.01).
 
 Costs 3 forward passes and one for every mask that is not empty, at most 2 G + 3, where one
 explanation costs at most G + 2. Flaw: each map is scaled to [0, 1] on its own, so the two say
