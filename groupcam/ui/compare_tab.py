@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
-from groupcam.models import list_backbones, target_layers
+from groupcam.models import target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency.methods import METHODS, Method
 from groupcam.ui import components, views
@@ -50,6 +50,7 @@ KINDS = {
     "gradient": " · gradient of the pixels",
     "control": " · control, looks at no class",
 }
+DEFAULT_BACKBONES = 3
 NO_PICTURE = "Choose a picture first, by upload or from the examples; then compare."
 READY = "Choose what differs, then press Compare. All else stays as the controls say."
 
@@ -68,7 +69,7 @@ class CompareTab:
 
     # --- layout ----------------------------------------------------------------------------------
 
-    def place(self) -> None:
+    def place(self, ui: Layout) -> None:
         """Create the components."""
         self.turns = Turns()
         self.entries = gr.State(())  # what the cards show, by place
@@ -86,7 +87,10 @@ class CompareTab:
                 "Layers", [], [], "None chosen: the present layer and the last of other grids."
             ),
             "backbone": _several(
-                "Backbones", backbone_choices(), _ready_backbones(), "✓ needs no download."
+                "Backbones",
+                backbone_choices(ui.backbones),
+                [entry.name for entry in ui.backbones if entry.ready_offline][:DEFAULT_BACKBONES],
+                "✓ needs no download.",
             ),
             "class": _several(
                 "Classes", [], [], "None chosen: the picture's top three. Type to search."
@@ -300,11 +304,6 @@ def _method_choices() -> list[tuple[str, str]]:
     order = list(KINDS)
     ranked = sorted(METHODS.values(), key=lambda method: order.index(method.kind))
     return [(title(method), method.name) for method in ranked]
-
-
-def _ready_backbones() -> list[str]:
-    """Return the first backbones that need no download."""
-    return [entry.name for entry in list_backbones() if entry.ready_offline][:3]
 
 
 def _names(value: Any) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from groupcam.models import DEFAULT_BACKBONE, list_backbones
+from groupcam.models import DEFAULT_BACKBONE, BackboneEntry, list_backbones
 from groupcam.models.families import check_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.ui import components, views
@@ -22,12 +22,13 @@ EXPLAIN = "explain"  # the name of the first tab
 class Layout:
     """The page's components; creating it places them in the surrounding Blocks."""
 
-    def __init__(self, tabs: Sequence[tuple[str, str, Callable[[], None]]] = ()) -> None:
+    def __init__(self, tabs: Sequence[tuple[str, str, Callable[["Layout"], None]]] = ()) -> None:
         """Place everything.
 
         Args:
             tabs: name, title and what places the components of every tab after the first.
         """
+        self.backbones = list_backbones()
         self.picture_id = gr.State(None)
         self.picture_path = gr.State(None)
         self.shown_backbone = gr.State(None)  # the BackboneKey that layers and classes belong to
@@ -49,9 +50,9 @@ class Layout:
                 self.status = gr.HTML(views.status(WELCOME), elem_id="gc-status")
                 self.tabs: dict[str, gr.Tab] = {}
                 with gr.Tabs(elem_id="gc-tabs"):
-                    for name, title, place in ((EXPLAIN, "Explain", self._build_explain), *tabs):
+                    for name, title, place in ((EXPLAIN, "Explain", Layout._build_explain), *tabs):
                         with gr.Tab(title, id=name) as self.tabs[name]:
-                            place()
+                            place(self)
             with gr.Column(elem_id="gc-controls", min_width=0):
                 self._build_controls()
             with gr.Column(elem_id="gc-groups", min_width=0):
@@ -90,7 +91,7 @@ class Layout:
 
     def _build_controls(self) -> None:
         self.backbone = gr.Dropdown(
-            backbone_choices(),
+            backbone_choices(self.backbones),
             value=DEFAULT_BACKBONE,
             label="Backbone",
             info="Type to search. ✓ is ready without a download, ✗ cannot be explained.",
@@ -176,10 +177,10 @@ class Layout:
                 )
 
 
-def backbone_choices() -> list[tuple[str, str]]:
-    """Return (label, name) of every backbone, ready ones first."""
+def backbone_choices(entries: Sequence[BackboneEntry]) -> list[tuple[str, str]]:
+    """Return (label, name) of backbones in their order."""
     choices = []
-    for entry in list_backbones():
+    for entry in entries:
         mark = "✓ " if entry.ready_offline else ""
         note = "" if entry.pretrained else " (no pretrained weights)"
         check = check_of(entry.name)

@@ -44,7 +44,7 @@ class SanityTab:
 
     # --- layout ----------------------------------------------------------------------------------
 
-    def place(self) -> None:
+    def place(self, ui: Layout) -> None:
         """Create the components."""
         self.turns = Turns()
         gr.Markdown(INTRODUCTION, elem_classes="gc-quiet")

@@ -25,8 +25,8 @@ class Tab(Protocol):
     name: str  # in the page's markup
     title: str  # on the tab
 
-    def place(self) -> None:
-        """Create the components; called once, inside the tab."""
+    def place(self, ui: Layout) -> None:
+        """Create the components; called once, inside the tab, while the page is laid out."""
 
     def wire(self, ui: Layout, opened: gr.Tab) -> None:
         """Connect the events; called once, when all components of the page are there."""

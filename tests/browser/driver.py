@@ -19,7 +19,7 @@ class Driver:
         self.status = page.locator("#gc-status")
         self.alert = self.status.get_by_role("alert")
         self.caption = page.locator(".gc-caption")
-        self.heat = page.locator(".gc-heat")
+        self.heat = page.locator("#gc-viewer .gc-heat")
         self.chosen_layer = page.locator(".gc-layer-chosen")
         self.layers = page.locator(".gc-layers-list")
         self.tiles = page.locator(".gc-tile")
