@@ -24,7 +24,7 @@ from tests.share.conftest import PICTURE
 NAME = '-it\'s a "cat" & more.jpg'  # all that a shell or Python could trip over
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def unusual(record: Record, lite0: Backbone) -> Record:
     """A result with hardly a default in it, of a picture with a name to quote."""
     config = GroupCamConfig(groups=3, percentile=None, merge="raw", blur_sigma_px=7.5)
