@@ -178,6 +178,7 @@ def explain_steps(
         config=config,
         forward_passes=(2 + (~dead).sum(dim=1)).cpu(),
         elapsed_s=time.perf_counter() - started,
+        picture_seen=backbone.preprocessing.to_rgb(capture.inputs),
         blank_reason=tuple(
             _blank_reason(*of_picture, capture.target_layer.name)
             for of_picture in zip(saliency_map, dead, weights, labels, scores.baseline, strict=True)
