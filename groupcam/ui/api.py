@@ -19,24 +19,18 @@ from torch import Tensor
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.evaluate.variants import parse_variant
+from groupcam.images import Picture
 from groupcam.metrics.annotations import ObjectBox
 from groupcam.models import DEFAULT_BACKBONE, resolve_target_layer, target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.render.heatmap import DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui import views
-from groupcam.ui.comparison import (
-    DEFAULT_METHODS,
-    Begun,
-    Compared,
-    Comparisons,
-    Completed,
-    Failed,
-    parse_box,
-    pointing,
-)
+from groupcam.ui.compared import Begun, Compared, Completed, Failed
+from groupcam.ui.comparison import DEFAULT_METHODS, Comparisons
 from groupcam.ui.components import MODEL_QUEUE, checked_settings
 from groupcam.ui.layout import TOP_CLASSES
+from groupcam.ui.pointing import parse_box, pointing
 from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
@@ -165,6 +159,7 @@ class Endpoints:
         variants = [parse_variant(name) for name in methods]
         target = {name: options[name] for name in ("target_layer", "class_name")}
         choice = self._choice(image, backbone, view, GroupCamConfig(), **target)
+        picture = self._workbench.picture_of(choice)
         found: dict[int, Compared] = {}
         failed: dict[int, str] = {}
         passes = 0
@@ -187,7 +182,7 @@ class Endpoints:
             "methods": [
                 {"method": name, "title": variant.method.title}
                 | (
-                    _compared(found[place], include, box)
+                    _compared(found[place], picture, include, box)
                     if place in found
                     else {"error": failed[place]}
                 )
@@ -245,7 +240,7 @@ class Endpoints:
         }
 
 
-def _compared(result: Compared, include: str, box: ObjectBox | None) -> Answer:
+def _compared(result: Compared, picture: Picture, include: str, box: ObjectBox | None) -> Answer:
     """Return what one method gave."""
     assert result.curves is not None  # a completed entry has them
     answer = {
@@ -264,6 +259,7 @@ def _compared(result: Compared, include: str, box: ObjectBox | None) -> Answer:
     elif include == "overlay":
         answer["overlay"] = views.data_uri(
             views.overlay_of(
+                picture,
                 result,
                 result.saliency_map,
                 DEFAULT_COLOR_MAP,

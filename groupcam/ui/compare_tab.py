@@ -13,24 +13,22 @@ from groupcam.models import target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency.methods import METHODS, Method
 from groupcam.ui import components, views
-from groupcam.ui.comparison import (
-    DEFAULT_METHODS,
-    MOST,
+from groupcam.ui.compared import (
     PLURALS,
     Axis,
     Begun,
-    Comparisons,
     Entry,
     Event,
     Failed,
     Mapped,
     Planned,
-    parse_box,
 )
+from groupcam.ui.comparison import DEFAULT_METHODS, MOST, Comparisons
 from groupcam.ui.comparison_views import Board, pointing_value
 from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.forecast import forward_passes
 from groupcam.ui.layout import Layout, backbone_choices
+from groupcam.ui.pointing import parse_box
 from groupcam.ui.present import read_choice
 from groupcam.ui.run_events import UNEXPECTED, UPDATE_S
 from groupcam.ui.runs import Loading, fitted

@@ -1,4 +1,4 @@
-"""Several explanations of one picture side by side: what is compared, and the work it takes.
+"""Several explanations of one picture side by side: the plan, and the work it takes.
 
 No Gradio in here: a comparison is a generator of events, and the page decides how they look.
 """
@@ -6,21 +6,18 @@ No Gradio in here: a comparison is a generator of events, and the page decides h
 import dataclasses
 import itertools
 import logging
-import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.evaluate.variants import parse_variant
-from groupcam.metrics import Curves, curve_steps
-from groupcam.metrics.annotations import ObjectBox
-from groupcam.metrics.curves import PartialCurves, changed_pixels
-from groupcam.metrics.localisation import box_mask, energy_pointing_game, pointing_game
+from groupcam.metrics import curve_steps
+from groupcam.metrics.curves import changed_pixels
 from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig
@@ -28,17 +25,25 @@ from groupcam.saliency.engine import forward
 from groupcam.saliency.methods import METHODS, Maps, Progress
 from groupcam.steps import relay
 from groupcam.ui.cache import ByteBoundedCache
-from groupcam.ui.forecast import forward_passes, options_of, takes_settings
-from groupcam.ui.runs import Choice, Loading, Shown, fitted
+from groupcam.ui.compared import (
+    PLURALS,
+    Axis,
+    Begun,
+    Compared,
+    Completed,
+    Entry,
+    Event,
+    Events,
+    Failed,
+    Mapped,
+    Mapping,
+    Planned,
+    Tracing,
+)
+from groupcam.ui.forecast import forward_passes, options_of
+from groupcam.ui.runs import Choice, fitted
 from groupcam.ui.workbench import Workbench, curve_protocol
 
-Axis = Literal["method", "layer", "backbone", "class"]
-PLURALS: dict[Axis, str] = {
-    "method": "methods",
-    "layer": "layers",
-    "backbone": "backbones",
-    "class": "classes",
-}
 FEWEST, MOST = 2, 6
 DEFAULT_METHODS = ("group_cam", "group_cam_official", "grad_cam", "layer_cam")
 DEFAULT_CLASSES, DEFAULT_LAYERS = 3, 3  # how many stand in for none chosen
@@ -48,107 +53,6 @@ RESULT_BYTES = 100 * 2**20
 
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
-
-
-class Entry(NamedTuple):
-    """What one card shows; hashable, so equal entries share a result."""
-
-    method: str  # as `parse_variant` takes it
-    choice: Choice  # its settings are for a method that takes them
-
-    @property
-    def key(self) -> "Entry":
-        """Return the entry without settings that make no difference."""
-        if takes_settings(parse_variant(self.method)):
-            return self
-        return self._replace(choice=self.choice._replace(config=GroupCamConfig()))
-
-
-@dataclass(frozen=True, eq=False)
-class Compared(Shown):
-    """One method's map of one picture, and what it cost."""
-
-    entry: Entry
-    target_layer: str
-    class_index: int
-    class_label: str
-    probability: float  # of the class, for the whole picture
-    saliency_map: Tensor  # float32 (H, W) in [0, 1]
-    forward_passes: int
-    backward_passes: int
-    elapsed_s: float  # wall-clock time of the map alone: no loading, no waiting, no curves
-    curves: Curves | None = None  # None until both are complete
-
-
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """What will be done, in forward passes where they can be told."""
-
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Begun:
-    """A card's network is there: what its map and its curves take at most."""
-
-    place: int
-    map_passes: int | None
-    curve_passes: int
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """A card's map is being made."""
-
-    place: int
-    done: int  # forward passes
-    total: int
-
-
-@dataclass(frozen=True, eq=False)
-class Mapped:
-    """A card's map is there."""
-
-    place: int
-    result: Compared
-
-
-@dataclass(frozen=True, eq=False)
-class Tracing:
-    """Some points of a card's curves are there."""
-
-    place: int
-    result: Compared
-    points: PartialCurves
-
-
-@dataclass(frozen=True, eq=False)
-class Completed:
-    """A card has all that it can have."""
-
-    place: int
-    result: Compared
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A card's map or curves cannot be had."""
-
-    place: int
-    reason: str
-
-
-Event = Planned | Loading | Begun | Mapping | Mapped | Tracing | Completed | Failed
-Events = Generator[Event, None, None]
-
-
-@dataclass(frozen=True)
-class Pointing:
-    """How a map answers to a box."""
-
-    energy: float  # energy pointing game: the share of the map's sum inside the box, 0..1
-    is_hit: bool  # pointing game: the map's peak is in the box or within 15 px of it
-    box_share: float  # the box's share of what the network sees, which a flat map would have
 
 
 class Comparisons:
@@ -307,6 +211,7 @@ class Comparisons:
         return _Job(
             place,
             entry,
+            (picture.rgb.shape[0], picture.rgb.shape[1]),
             inputs,
             layer,
             config,
@@ -330,10 +235,9 @@ class Comparisons:
             )
             maps, elapsed_s = yield from _timed(job.place, steps)
             kept = Compared(
-                choice=job.entry.choice,
-                picture=self._workbench.picture_of(job.entry.choice),
-                preprocessing=backbone.preprocessing,
                 entry=job.entry,
+                preprocessing=backbone.preprocessing,
+                size_hw=job.size_hw,
                 target_layer=job.layer.name,
                 class_index=job.class_index,
                 class_label=backbone.class_names[job.class_index],
@@ -368,51 +272,6 @@ class Comparisons:
         """Return what the network says of the whole picture, (K,)."""
         inputs = backbone.preprocess(self._workbench.picture_of(choice).rgb, choice.view)
         return forward(backbone, inputs)[0].float().cpu()
-
-
-def pointing(result: Compared, box: ObjectBox) -> Pointing:
-    """Return how a map answers to a box on the picture; costs no forward pass.
-
-    Raises:
-        GroupCamError: nothing of the box lies in what the network sees.
-    """
-    height, width = result.picture.rgb.shape[:2]
-    mask = box_mask([box], result.preprocessing, (height, width), result.choice.view)[None]
-    if not mask.any():
-        raise GroupCamError(
-            "The box must touch what this network sees of the picture; it does not. Move it, or "
-            "choose another view."
-        )
-    maps = result.saliency_map[None]
-    top, left, bottom, right = result.inner
-    return Pointing(
-        float(energy_pointing_game(maps, mask)[0]),
-        bool(pointing_game(maps, mask)[0]),
-        float(mask[0, top:bottom, left:right].float().mean()),
-    )
-
-
-def parse_box(value: object) -> ObjectBox:
-    """Return a box from its edges, left, top, right and bottom in pixels of the picture.
-
-    Raises:
-        GroupCamError: it is no such list, or the box has no inside.
-    """
-    numbers = [
-        float(edge)
-        for edge in (value if isinstance(value, list) else [])
-        if isinstance(edge, int | float) and math.isfinite(edge)
-    ]
-    if len(numbers) != 4 or not isinstance(value, list) or len(value) != 4:
-        raise GroupCamError(
-            f"box must be a list of four numbers, left, top, right, bottom; got {value!r}."
-        )
-    left, top, right, bottom = numbers
-    if not (left < right and top < bottom):
-        raise GroupCamError(
-            f"box must have left < right and top < bottom; got {value!r}. Swap its edges."
-        )
-    return ObjectBox("", left, top, right, bottom, is_uncertain=False)
 
 
 def check_count(axis: Axis, chosen: Sequence[str]) -> None:
@@ -452,6 +311,7 @@ class _Job:
 
     place: int
     entry: Entry
+    size_hw: tuple[int, int]  # of the picture
     inputs: Tensor  # (1, 3, H, W)
     layer: TargetLayer
     config: GroupCamConfig

@@ -17,10 +17,11 @@ from groupcam.metrics.annotations import ObjectBox
 from groupcam.models.preprocessing import inner_part
 from groupcam.render.heatmap import heatmap
 from groupcam.saliency import GroupCamConfig
-from groupcam.ui import comparison, views
-from groupcam.ui.comparison import Axis, Compared, Entry
+from groupcam.ui import compared, views
+from groupcam.ui.compared import Axis, Compared, Entry
 from groupcam.ui.forecast import takes_settings
-from groupcam.ui.runs import Shown
+from groupcam.ui.pointing import pointing
+from groupcam.ui.runs import Placed
 
 CARD_SIDE_PX = 480  # longest side of the picture in a card
 HEAT_SIDE_PX = 224
@@ -108,23 +109,23 @@ class Board:
         """Return how many cards could not be filled."""
         return sum(card["state"] == "failed" for card in self._cards)
 
-    def update(self, event: comparison.Event) -> None:
+    def update(self, event: compared.Event) -> None:
         """Take what an event brings."""
-        if isinstance(event, comparison.Begun):
+        if isinstance(event, compared.Begun):
             count = "" if event.map_passes is None else f"{event.map_passes:,}"
             if count and event.map_passes:
                 self._change(event.place, text=f"Waits: up to {count} forward passes")
-        elif isinstance(event, comparison.Mapping):
+        elif isinstance(event, compared.Mapping):
             text = f"Map: {event.done:,} of {event.total:,} forward passes"
             self._change(event.place, state="maps", text=text, part=_part(event.done, event.total))
-        elif isinstance(event, comparison.Mapped):
+        elif isinstance(event, compared.Mapped):
             self._show_map(event.place, event.result)
-        elif isinstance(event, comparison.Tracing):
+        elif isinstance(event, compared.Tracing):
             points = event.points
             curves = views.curve_points(points)
             part = _part(points.done, points.total)
             self._change(event.place, state="traces", text="Curves", part=part, **curves)
-        elif isinstance(event, comparison.Completed):
+        elif isinstance(event, compared.Completed):
             done = event.result.curves
             assert done is not None  # a completed entry has them
             self._change(
@@ -134,13 +135,13 @@ class Board:
                 over_all=done.over_all,
                 **views.finished_points(done),
             )
-        elif isinstance(event, comparison.Failed):
+        elif isinstance(event, compared.Failed):
             self._change(event.place, state="failed", text=event.reason)
 
     def _show_map(self, place: int, result: Compared) -> None:
         facts: dict[Axis, str] = {
             "class": f"{result.class_label} {result.probability:.1%}",
-            "backbone": result.choice.backbone.text,
+            "backbone": result.entry.choice.backbone.text,
             "layer": result.target_layer,
         }
         if self._axis == "backbone":  # class and layer may be others on every network
@@ -207,22 +208,22 @@ def _heat(shown: Compared, color_map: str) -> dict[str, Any]:
     return {"heat": heat_uri(shown, shown.saliency_map, color_map), "box": box_of(shown)}
 
 
-def heat_uri(shown: Shown, saliency_map: torch.Tensor, color_map: str) -> str:
+def heat_uri(place: Placed, saliency_map: torch.Tensor, color_map: str) -> str:
     """Return the part of a map, (H, W), that lies on the picture, in colours and small."""
-    top, left, bottom, right = shown.box
+    top, left, bottom, right = place.box
     scale = HEAT_SIDE_PX / max(bottom - top, right - left)
     # OpenCV: (W, H)
     size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
-    seen = inner_part(saliency_map.numpy(), shown.inner)
+    seen = inner_part(saliency_map.numpy(), place.inner)
     brightest = float(np.quantile(seen, BRIGHTEST)) or 1.0
     small = np.clip(cv2.resize(seen / brightest, size, interpolation=cv2.INTER_AREA), 0, 1)
     return views.data_uri(heatmap(small, color_map))
 
 
-def box_of(shown: Shown) -> list[float]:
+def box_of(place: Placed) -> list[float]:
     """Return left, top, width and height of what the network saw, in parts of the picture."""
-    height, width = shown.picture.rgb.shape[:2]
-    top, left, bottom, right = shown.box
+    height, width = place.size_hw
+    top, left, bottom, right = place.box
     return [left / width, top / height, (right - left) / width, (bottom - top) / height]
 
 
@@ -237,7 +238,7 @@ def pointing_value(results: Sequence[Compared | None], box: ObjectBox | None) ->
             cards.append({})
             continue
         try:
-            found = comparison.pointing(result, box)
+            found = pointing(result, box)
         except GroupCamError as error:
             cards.append({"reason": str(error)})
             continue

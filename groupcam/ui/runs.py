@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -26,6 +26,22 @@ class Choice(NamedTuple):
     view: View
 
 
+class Placed(Protocol):
+    """Where a map lies on its picture."""
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Return the picture's (H, W) in pixels."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Return (top, left, bottom, right): the part of the picture that the network saw."""
+
+    @property
+    def inner(self) -> tuple[int, int, int, int]:
+        """Return (top, left, bottom, right): the part of the map that lies on that box."""
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """A choice and the picture that it is about."""
@@ -35,16 +51,19 @@ class Shown:
     preprocessing: Preprocessing  # not the backbone: a kept result must not keep a network
 
     @property
+    def size_hw(self) -> tuple[int, int]:
+        """Return the picture's (H, W) in pixels."""
+        return self.picture.rgb.shape[0], self.picture.rgb.shape[1]
+
+    @property
     def box(self) -> tuple[int, int, int, int]:
         """Return (top, left, bottom, right): the part of the picture that the network saw."""
-        height, width = self.picture.rgb.shape[:2]
-        return self.preprocessing.box((height, width), self.choice.view)
+        return self.preprocessing.box(self.size_hw, self.choice.view)
 
     @property
     def inner(self) -> tuple[int, int, int, int]:
         """Return (top, left, bottom, right): the part of the map that lies on that box."""
-        height, width = self.picture.rgb.shape[:2]
-        return self.preprocessing.inner((height, width), self.choice.view)
+        return self.preprocessing.inner(self.size_hw, self.choice.view)
 
 
 @dataclass(frozen=True, eq=False)

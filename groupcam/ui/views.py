@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from groupcam.images import downscale
+from groupcam.images import Picture, downscale
 from groupcam.metrics.areas import AreaEstimate
 from groupcam.metrics.curves import Curves, PartialCurves, changed_pixels
 from groupcam.models import TargetLayer
@@ -26,7 +26,7 @@ from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_w
 from groupcam.render.heatmap import heatmap, masked_tile, overlay
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.scoring import masked_inputs
-from groupcam.ui.runs import Loading, Run, Scoring, Shown
+from groupcam.ui.runs import Loading, Placed, Run, Scoring, Shown
 
 SHOWN_SIDE_PX = 900  # longest side of the picture that is sent to the browser
 HEAT_SIDE_PX = 448
@@ -143,11 +143,12 @@ def caption(run: Run) -> str:
 
 def saved_overlay(run: Run, color_map: str, opacity: float) -> UInt8Array:
     """Return the overlay at the picture's own size, as far as that is bounded."""
-    return overlay_of(run, run.explanation.saliency_map, color_map, opacity)
+    return overlay_of(run.picture, run, run.explanation.saliency_map, color_map, opacity)
 
 
 def overlay_of(
-    shown: Shown,
+    full: Picture,
+    place: Placed,
     saliency_map: Tensor,
     color_map: str,
     opacity: float,
@@ -155,17 +156,17 @@ def overlay_of(
     longest_side_px: int = SAVED_SIDE_PX,
 ) -> UInt8Array:
     """Return a map, (H, W), blended on the picture, whose longest side is bounded."""
-    height, width = shown.picture.rgb.shape[:2]
-    picture = downscale(shown.picture.rgb, longest_side_px)
+    height, width = place.size_hw
+    picture = downscale(full.rgb, longest_side_px)
     scale = picture.shape[0] / height
-    top, left, bottom, right = (round(edge * scale) for edge in shown.box)
+    top, left, bottom, right = (round(edge * scale) for edge in place.box)
     bottom, right = min(bottom, picture.shape[0]), min(right, picture.shape[1])
     return overlay(
         picture,
-        inner_part(saliency_map.numpy(), shown.inner),
+        inner_part(saliency_map.numpy(), place.inner),
         color_map=color_map,
         opacity=opacity,
-        box=None if shown.box == (0, 0, height, width) else (top, left, bottom, right),
+        box=None if place.box == (0, 0, height, width) else (top, left, bottom, right),
     )
 
 

@@ -12,9 +12,8 @@ from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui import comparison
 from groupcam.ui import workbench as workbench_module
-from groupcam.ui.comparison import (
+from groupcam.ui.compared import (
     Axis,
-    Comparisons,
     Completed,
     Entry,
     Event,
@@ -22,10 +21,10 @@ from groupcam.ui.comparison import (
     Mapping,
     Planned,
     Tracing,
-    parse_box,
-    pointing,
 )
+from groupcam.ui.comparison import Comparisons
 from groupcam.ui.comparison_views import COLORS, DASHES, Board, pointing_value, title_of
+from groupcam.ui.pointing import parse_box, pointing
 from groupcam.ui.runs import Choice
 from groupcam.ui.workbench import Workbench
 
