@@ -14,11 +14,13 @@ from typing import Literal
 
 from torch import Tensor
 
+from groupcam.evaluate.mosaics import Mosaic
 from groupcam.evaluate.variants import Variant
 from groupcam.metrics import CurveProtocol, curve_steps
 from groupcam.metrics.adcc import adcc_steps
 from groupcam.metrics.faithfulness import faithfulness_steps
 from groupcam.metrics.fidelity import fidelity_auc
+from groupcam.metrics.grid_pointing import tile_localisation
 from groupcam.metrics.localisation import energy_pointing_game, pointing_game
 from groupcam.metrics.road import road_steps
 from groupcam.metrics.sanity import randomizable_layers, randomize
@@ -55,6 +57,7 @@ class MapCase:
     protocol: CurveProtocol
     box_mask: Tensor | None  # bool (H, W): the class's boxes; None where there are none
     forgetful: Callable[[], Backbone]  # the same network with random weights
+    mosaic: Callable[[], Mosaic | None]  # one that the picture lies in
 
     def map_of(self, backbone: Backbone, inputs: Tensor, class_index: Tensor) -> Tensor:
         """Return the method's maps of other inputs or of another network."""
@@ -146,6 +149,22 @@ def _localisation(case: MapCase) -> Values:
     }
 
 
+def _grid_pointing(case: MapCase) -> Values:
+    mosaic = case.mosaic()
+    if mosaic is None:
+        return {"grid_pointing_game": None}
+    return {
+        "grid_pointing_game": tile_localisation(
+            case.backbone,
+            mosaic.tiles,
+            mosaic.class_index,
+            mosaic.tile,
+            case.map_of,
+            tile_size=mosaic.tile_size,
+        )
+    }
+
+
 def _sensitivity(case: MapCase) -> Values:
     steps = max_sensitivity_steps(case.backbone, case.inputs, case.class_index, case.map_of)
     return {"max_sensitivity": float(finish(steps)[0])}
@@ -201,6 +220,7 @@ SOURCES = (
         ),
         _localisation,
     ),
+    Source((Metric("grid_pointing_game", "Grid pointing game", "high"),), _grid_pointing),
     Source((Metric("max_sensitivity", "Max-sensitivity", "low"),), _sensitivity),
     Source(
         (

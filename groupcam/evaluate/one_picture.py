@@ -19,6 +19,7 @@ from torch import Tensor
 from groupcam.errors import GroupCamError
 from groupcam.evaluate.data_sets import Sample
 from groupcam.evaluate.measures import BOX_METRICS, MapCase, measure, randomized
+from groupcam.evaluate.mosaics import Mosaics
 from groupcam.evaluate.settings import EvaluateSettings
 from groupcam.evaluate.variants import Variant
 from groupcam.images import open_picture
@@ -47,6 +48,7 @@ class Subject:
     backbone: Backbone
     target_layer: str
     settings: EvaluateSettings
+    mosaics: Mosaics | None = None  # None: there are no other pictures
 
     @cached_property
     def forgetful(self) -> Backbone:
@@ -55,12 +57,17 @@ class Subject:
 
     @cached_property
     def wordnet_ids(self) -> dict[str, int]:
-        """Return the class of each WordNet id; none where the classes are not ImageNet's."""
-        subset = infer_imagenet_subset({"num_classes": len(self.backbone.class_names)})
-        if subset is None:
-            return {}
-        names: list[str] = ImageNetInfo(subset).label_names()
-        return {name: index for index, name in enumerate(names)}
+        """Return the class of each WordNet id."""
+        return wordnet_ids_of(self.backbone)
+
+
+def wordnet_ids_of(backbone: Backbone) -> dict[str, int]:
+    """Return the class of each WordNet id; none where the classes are not ImageNet's."""
+    subset = infer_imagenet_subset({"num_classes": len(backbone.class_names)})
+    if subset is None:
+        return {}
+    names: list[str] = ImageNetInfo(subset).label_names()
+    return {name: index for index, name in enumerate(names)}
 
 
 def evaluate_picture(subject: Subject, sample: Sample) -> dict[str, Any]:
@@ -74,7 +81,7 @@ def evaluate_picture(subject: Subject, sample: Sample) -> dict[str, Any]:
     except Exception as error:
         return {"error": _reason(error, sample.name)}
     methods = {
-        variant.name: _evaluate_method(subject, shown, variant.for_picture(sample.name))
+        variant.name: _evaluate_method(subject, sample, shown, variant.for_picture(sample.name))
         for variant in subject.settings.variants
     }
     return {**shown.facts, "methods": methods, "elapsed_s": time.perf_counter() - started}
@@ -181,7 +188,9 @@ def _names_of(category: str) -> Sequence[str]:
     return [category, *(voc for voc, coco in VOC_TO_COCO.items() if coco == category != voc)]
 
 
-def _evaluate_method(subject: Subject, shown: _Shown, variant: Variant) -> dict[str, Any]:
+def _evaluate_method(
+    subject: Subject, sample: Sample, shown: _Shown, variant: Variant
+) -> dict[str, Any]:
     """Return the numbers of one method, or why there are none."""
     settings = subject.settings
     try:
@@ -198,6 +207,7 @@ def _evaluate_method(subject: Subject, shown: _Shown, variant: Variant) -> dict[
             settings.curve_protocol((shown.inputs.shape[-2], shown.inputs.shape[-1])),
             shown.box_mask,
             lambda: subject.forgetful,
+            lambda: None if subject.mosaics is None else subject.mosaics.of(sample.name),
         )
         values = measure(case, settings.metrics)
         for name, value in values.items():

@@ -13,6 +13,7 @@ from groupcam.evaluate.settings import EvaluateSettings
 from groupcam.evaluate.summary import Row, Summary, summarise
 from groupcam.evaluate.variants import parse_variant
 from groupcam.metrics.statistics import Interval
+from groupcam.render.markdown import markdown_table, put_section
 
 SECTION_START = "<!-- results: written by python -m groupcam results --readme -->"
 SECTION_END = "<!-- end of results -->"
@@ -69,15 +70,7 @@ def write_readme_section(named: Sequence[tuple[str, Path]], readme: Path) -> Non
     Raises:
         GroupCamError: the marks are not there.
     """
-    text = readme.read_text(encoding="utf-8")
-    start, end = text.find(SECTION_START), text.find(SECTION_END)
-    if not 0 <= start < end:
-        raise GroupCamError(
-            f"The README must hold the lines '{SECTION_START}' and '{SECTION_END}'; "
-            f"'{readme}' does not. Put them where the tables belong."
-        )
-    before, after = text[: start + len(SECTION_START)], text[end:]
-    readme.write_text(f"{before}\n\n{readme_section(named)}\n\n{after}", encoding="utf-8")
+    put_section(readme, SECTION_START, SECTION_END, readme_section(named))
 
 
 def reference_of(results: Results) -> str:
@@ -126,7 +119,7 @@ def _table(summary: Summary) -> str:
         *(["Over-all against the reference"] if is_compared else []),
         "N",
     ]
-    lines = [headings, ["---"] * len(headings)]
+    lines = []
     for place, row in enumerate(summary.rows):
         lines.append(
             [
@@ -137,7 +130,7 @@ def _table(summary: Summary) -> str:
                 str(row.pictures),
             ]
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(headings, lines)
 
 
 def _title(method: str) -> str:

@@ -18,7 +18,8 @@ import torch
 from groupcam.errors import GroupCamError
 from groupcam.evaluate.data_sets import DataSet, Sample
 from groupcam.evaluate.journal import Entry, Journal, read_entries, read_header, rewrite_journal
-from groupcam.evaluate.one_picture import Subject, evaluate_picture
+from groupcam.evaluate.mosaics import Mosaics
+from groupcam.evaluate.one_picture import Subject, evaluate_picture, wordnet_ids_of
 from groupcam.evaluate.settings import EvaluateSettings, differences, protocol_card
 from groupcam.evaluate.workers import Workers
 from groupcam.models import load_backbone, resolve_target_layer
@@ -111,7 +112,7 @@ def evaluate_steps(
     mine = pending[workers.rank :: workers.count]
     yield Progress(0, len(mine), len(units) - len(pending))
     with Journal(journal_path(out, workers), card) as journal:
-        with closing(_entries(mine, settings, workers)) as new_entries:
+        with closing(_entries(mine, chosen, settings, workers)) as new_entries:
             for done, (unit, entry) in enumerate(new_entries, start=1):
                 journal.add(entry)
                 entries[unit.key] = entry
@@ -183,23 +184,24 @@ def _join_journals(out: Path, card: Entry, entries: tuple[Entry, ...]) -> None:
 
 
 def _entries(
-    units: list[Unit], settings: EvaluateSettings, workers: Workers
+    units: list[Unit], data: DataSet, settings: EvaluateSettings, workers: Workers
 ) -> Generator[tuple[Unit, Entry], None, None]:
     """Evaluate units, which come ordered by backbone and layer."""
     for name, of_backbone in groupby(units, lambda unit: unit.backbone):
-        yield from _entries_of(name, of_backbone, settings, workers)
+        yield from _entries_of(name, of_backbone, data, settings, workers)
 
 
 def _entries_of(
-    name: str, units: Iterable[Unit], settings: EvaluateSettings, workers: Workers
+    name: str, units: Iterable[Unit], data: DataSet, settings: EvaluateSettings, workers: Workers
 ) -> Generator[tuple[Unit, Entry], None, None]:
     """Evaluate the units of one backbone, which is freed afterwards."""
     backbone = load_backbone(name, settings.weights, device_of(settings, workers))
     if settings.prepare:
         engine.prepare(backbone)
+    mosaics = Mosaics(backbone, data.samples, wordnet_ids_of(backbone), settings.view)
     for wanted, of_layer in groupby(units, lambda unit: unit.layer):
         layer = resolve_target_layer(backbone, wanted)
-        subject = Subject(backbone, layer.name, settings)
+        subject = Subject(backbone, layer.name, settings, mosaics)
         for unit in of_layer:
             about = {"picture": unit.sample.name, "backbone": name, "layer": wanted}
             yield unit, {**about, **evaluate_picture(subject, unit.sample)}

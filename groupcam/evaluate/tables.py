@@ -2,11 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
 
 from groupcam.evaluate.measures import METRICS
 from groupcam.evaluate.summary import Cell, Row, Summary
 from groupcam.metrics.statistics import Interval
+from groupcam.render.markdown import markdown_table
 
 Cells = tuple[str, ...]
 
@@ -102,12 +102,12 @@ def as_markdown(summary: Summary, protocol: str) -> str:
         summary: of an evaluation.
         protocol: how it was made, in one paragraph.
     """
-    parts = [protocol, NOTE, _markdown(*mean_rows(summary))]
+    parts = [protocol, NOTE, markdown_table(*mean_rows(summary))]
     headings, rows = comparison_rows(summary)
     if rows:
-        parts += [f"Compared with {summary.reference}:", _markdown(headings, rows)]
+        parts += [f"Compared with {summary.reference}:", markdown_table(headings, rows)]
     if summary.failures:
-        parts += ["Failures:", _markdown(*failure_rows(summary))]
+        parts += ["Failures:", markdown_table(*failure_rows(summary))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -145,15 +145,3 @@ def _comparison_text(cell: Cell) -> str:
 def _digits(value: float, sign: str = "") -> str:
     """Return a number with three decimals, or four digits where it is large (passes)."""
     return f"{value:{sign}.3f}" if abs(value) < 10 else f"{value:{sign}.4g}"
-
-
-def _markdown(headings: Cells, rows: Sequence[Cells]) -> str:
-    lines = [headings, ("---",) * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    """Return text that ends no cell and starts no markup of its own: file names may hold any."""
-    for sign in "\\|`*<>":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.replace("](", "]\\(").split())

@@ -158,14 +158,38 @@ def grid_pointing_steps(
             f"Every tile must have a class of its own; got {len(class_index.unique())} classes for "
             f"{len(tiles)} tiles. See choose_mosaics."
         )
-    mosaic = mosaic_input(tiles, tile_size)
-    masks = tile_masks(_per_side(len(tiles)), (mosaic.shape[-2], mosaic.shape[-1]))
     localisation = torch.zeros(len(tiles))
-    for tile, mask in enumerate(masks):
-        maps = maps_of(map_of, backbone, mosaic, class_index[tile : tile + 1]).relu()
-        localisation[tile] = energy_pointing_game(maps, mask[None])[0]
+    for tile in range(len(tiles)):
+        localisation[tile] = tile_localisation(
+            backbone, tiles, class_index, tile, map_of, tile_size=tile_size
+        )
         yield tile + 1
     return localisation
+
+
+def tile_localisation(
+    backbone: Backbone,
+    tiles: Tensor,
+    class_index: Tensor,
+    tile: int,
+    map_of: MapOf,
+    *,
+    tile_size: TileSize = "full",
+) -> float:
+    """Return the localisation of one tile's class. The arguments are `grid_pointing_steps`'s.
+
+    Args:
+        backbone: the network.
+        tiles: all tiles of the mosaic.
+        class_index: the class of each.
+        tile: whose class is explained, 0..n * n - 1.
+        map_of: the method.
+        tile_size: see `mosaic_input`.
+    """
+    mosaic = mosaic_input(tiles, tile_size)
+    mask = tile_masks(_per_side(len(tiles)), (mosaic.shape[-2], mosaic.shape[-1]))[tile]
+    maps = maps_of(map_of, backbone, mosaic, class_index[tile : tile + 1]).relu()
+    return float(energy_pointing_game(maps, mask[None])[0])
 
 
 def _per_side(tiles: int) -> int:

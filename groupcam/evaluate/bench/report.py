@@ -6,9 +6,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from groupcam.errors import GroupCamError
 from groupcam.evaluate.bench.contenders import FLOOR, OURS, OURS_EAGER, PUBLISHED
 from groupcam.evaluate.bench.results import BenchResults, NetworkBench, Ratio, Timing, ratio
+from groupcam.render.markdown import markdown_table, put_section
 
 SECTION_START = "<!-- speed: written by python -m groupcam bench --readme -->"
 SECTION_END = "<!-- end of speed -->"
@@ -154,15 +154,15 @@ def readme_section(results: BenchResults) -> str:
         f"Measured {results.measured} on {where}; {versions}. {OURS!r} in seconds, the others as "
         "multiples of it: median of the rounds, in brackets their spread.",
         f"One map, G = {results.networks[0].groups}:",
-        _markdown(*map_rows(results)),
+        markdown_table(*map_rows(results)),
         "Both curves:",
-        _markdown(*curve_rows(results)),
+        markdown_table(*curve_rows(results)),
         "How they ran:",
-        _markdown(*network_rows(results)),
+        markdown_table(*network_rows(results)),
     ]
     if results.growth:
         parts += ["Growth with the number of groups and the size of the picture:"]
-        parts += [_markdown(*growth_rows(results))]
+        parts += [markdown_table(*growth_rows(results))]
     return "\n\n".join(parts)
 
 
@@ -172,20 +172,7 @@ def write_readme_section(results: BenchResults, readme: Path) -> None:
     Raises:
         GroupCamError: the marks are not there.
     """
-    text = readme.read_text(encoding="utf-8")
-    start, end = text.find(SECTION_START), text.find(SECTION_END)
-    if not 0 <= start < end:
-        raise GroupCamError(
-            f"The README must hold the lines '{SECTION_START}' and '{SECTION_END}'; "
-            f"'{readme}' does not. Put them where the tables belong."
-        )
-    before, after = text[: start + len(SECTION_START)], text[end:]
-    readme.write_text(f"{before}\n\n{readme_section(results)}\n\n{after}", encoding="utf-8")
-
-
-def _markdown(headings: Row, rows: Sequence[Row]) -> str:
-    lines = [headings, ("---",) * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    put_section(readme, SECTION_START, SECTION_END, readme_section(results))
 
 
 def _seconds(timing: Timing) -> str:
