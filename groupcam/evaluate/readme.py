@@ -32,7 +32,7 @@ def load_results(path: Path) -> Results:
         raise GroupCamError(
             f"'{path}' must be the results of an evaluation (a .jsonl file); it is not."
         )
-    told = {
+    told: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in card["settings"].items()
     }

@@ -23,16 +23,16 @@ class GreyOf(nn.Module):
 
     def __init__(self, side: int | None = None) -> None:
         super().__init__()
-        self.look = nn.Conv2d(3, 1, 1)
+        self.look = nn.Conv2d(3, 1, 1, bias=False)
         nn.init.constant_(self.look.weight, 1 / 3)
-        nn.init.zeros_(self.look.bias)
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
         if self.side is not None and x.shape[-1] != self.side:
             raise ValueError("another size")
-        grey = (self.look(x).mean(dim=(1, 2, 3)) + 1) * 127.5
-        return -(grey[:, None] - torch.tensor(LEVELS)).abs()
+        grey: Tensor = (self.look(x).mean(dim=(1, 2, 3)) + 1) * 127.5
+        distance = (grey[:, None] - torch.tensor(LEVELS)).abs()
+        return -distance
 
 
 def network(side: int | None = None) -> Backbone:
