@@ -79,8 +79,8 @@ def cascade_steps(
 ) -> Generator[Event, None, None]:
     """Make the maps of the cascade, as events; closing stops within one micro-batch.
 
-    Works on private copies of the network, at most two at a time, which go at the end. The class is
-    the trained network's throughout.
+    Works on a private copy of the network, which goes at the end. The class is the trained
+    network's throughout.
 
     Args:
         workbench: has the picture and the backbone.
@@ -112,7 +112,8 @@ def cascade_steps(
         return maps.saliency_map[0]
 
     stages = stages_of(randomizable_layers(backbone))
-    # By the copy too, so that all maps of the cascade are made by the same arithmetic.
+    # One copy for all maps, the trained one's too: its layers are found while it is trained, as in
+    # a random network they may not be told apart, and finding them takes as long as a map.
     private = _copy_of(backbone)
     trained = yield from map_of(private, 0)
     yield Trained(
@@ -125,8 +126,6 @@ def cascade_steps(
         stages=stages,
     )
     for place, stage in enumerate(stages, 1):
-        # A copy a stage: methods may keep what they know of a network, so none changes its weights.
-        private = _copy_of(private)
         for name in stage.layers:
             randomize(private.network.get_submodule(name), zlib.crc32(name.encode()))
         found = yield from map_of(private, place)
