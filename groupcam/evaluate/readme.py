@@ -80,8 +80,8 @@ def reference_of(results: Results) -> str:
 
 
 def title_of(path: Path) -> str:
-    """Return what a journal's name says: "lite0-confirming" is "Lite0 confirming"."""
-    words = path.stem.replace("-", " ").replace("_", " ")
+    """Return what a journal's name says: "1-confirming-half" is "Confirming half"."""
+    words = path.stem.lstrip("0123456789-").replace("-", " ").replace("_", " ")
     return words[:1].upper() + words[1:]
 
 
