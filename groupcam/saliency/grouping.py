@@ -134,7 +134,7 @@ def _group_similar(maps: Tensor, groups: int) -> Tensor:
 
     labels = torch.full(strength.shape, -1, device=maps.device)
     for _ in range(MAX_ROUNDS):
-        latest = torch.einsum("ncd,ngd->ncg", direction, center).argmax(dim=2)
+        latest = (direction @ center.transpose(1, 2)).argmax(dim=2)
         if torch.equal(latest, labels):
             break
         labels = latest
