@@ -60,7 +60,8 @@ def readme_section(named: Sequence[tuple[str, Path]]) -> str:
     for title, path in named:
         results = load_results(path)
         summary = summarise(results, reference_of(results))
-        parts += [f"**{title}.** {protocol_text(results.card)}", _table(summary)]
+        where = _where(summary)
+        parts += [f"**{title}.** {where}{protocol_text(results.card)}", _table(summary)]
     return "\n\n".join(parts)
 
 
@@ -99,6 +100,15 @@ def _compact_entry(entry: Entry) -> Entry:
 
 def _rounded(value: Any) -> Any:
     return value if value is None else float(f"{value:.{DIGITS}g}")
+
+
+def _where(summary: Summary) -> str:
+    """Return the network and layer where all rows share them."""
+    places = {(row.backbone, row.target_layer) for row in summary.rows}
+    if len(places) > 1:
+        return ""
+    ((backbone, layer),) = places
+    return f"{backbone}, layer {layer}; "
 
 
 def _table(summary: Summary) -> str:

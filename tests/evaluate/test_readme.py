@@ -66,7 +66,7 @@ def test_the_section_has_every_method_with_its_difference(journal: Path) -> None
     section = readme_section([(title_of(journal), journal)])
 
     rows = [line for line in section.splitlines() if line.startswith("| ")]
-    assert "**Tiny run.** 6 pictures" in section
+    assert "**Tiny run.** timm/tf_efficientnet_lite0, layer features.3; 6 pictures" in section
     assert len(rows) == 2 + len(TINY.methods)
     assert rows[2].startswith("| Group-CAM, groups=2 | ")
     assert "the reference | 5 |" in rows[2]
