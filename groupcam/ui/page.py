@@ -18,6 +18,7 @@ from groupcam.ui.layout import Layout
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates
 from groupcam.ui.sanity_tab import SanityTab
+from groupcam.ui.steps_tab import StepsTab
 from groupcam.ui.tabs import AT_ONCE, PRIVATE, Tab
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
@@ -36,7 +37,8 @@ class Page:
         self.comparisons = Comparisons(self.workbench)
         self.compare = CompareTab(self.workbench, self.comparisons)
         self.sanity = SanityTab(self.workbench)
-        self.tabs: list[Tab] = [self.compare, self.sanity]
+        self.steps = StepsTab(self.workbench)
+        self.tabs: list[Tab] = [self.steps, self.compare, self.sanity]
 
     def build(self) -> gr.Blocks:
         """Return the page."""
@@ -153,6 +155,7 @@ class Page:
                     **AT_ONCE,
                 )
             )
+        then_run(self.steps.adjusted(self.ui))
         then_run(self.ui.run_again.click(self.runs.forget, None, None, **AT_ONCE))
         self.ui.stop.click(self.runs.stop_run, None, self.ui.status, **AT_ONCE)
 

@@ -1,0 +1,364 @@
+// One run step by step. The value comes from walkthrough_views.overview(); its texts are HTML that the
+// server has escaped, all others are set as text. Groups count from 0 here and from 1 on the page.
+const svgNode = "http://www.w3.org/2000/svg";
+const root = element.querySelector(".gc-steps");
+const find = (selector) => root.querySelector(selector);
+const all = (selector) => [...root.querySelectorAll(selector)];
+const picker = find(".gc-steps-pick select");
+const bars = find(".gc-step-bars");
+const list = find(".gc-inspector-list");
+const TITLES = ["Channels", "Groups", "De-noise", "Mask", "Score", "Map"];
+
+let run = null;      // what the run's id was when the page last drew one
+let detail = null;   // the chosen group, as walkthrough_views.group_view() tells it
+let chosen = 0;
+let off = new Set(); // groups that are switched off
+let serial = 0;      // of the last question: answers to older ones are stale
+const asked = { group: 0, map: 0 };
+let sheet = null;    // the sprite of all masks, once it is decoded
+
+const made = (name, properties = {}, ...children) => {
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
+};
+const drawn = (parent, name, attributes, text) => {
+  const node = document.createElementNS(svgNode, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  parent.append(node);
+  return node;
+};
+const has_run = () => Boolean(props.value?.order);
+const place_of = (group) => props.value.order.indexOf(group);
+const name_of = (group) => `Group ${group + 1}`;
+const score = (place) => {
+  const alpha = props.value.alphas[place];
+  return props.value.dead[place] ? "empty" : alpha === 0 ? "0" : alpha < 0.001 ? "<0.001" : alpha.toFixed(3);
+};
+const figure = (source, caption, kind = "figure") => {
+  const node = made(kind, {}, made("img", { className: "gc-cells", src: source, alt: "" }));
+  node.append(caption);
+  return node;
+};
+
+// --- masks on the picture, from the sprite ---------------------------------------------------------
+
+const cover = (canvas, group) => {
+  if (!sheet || !has_run()) return;
+  const { columns, tileW, tileH } = props.value.sprite, place = place_of(group);
+  Object.assign(canvas, { width: tileW, height: tileH });
+  const context = canvas.getContext("2d");
+  context.drawImage(sheet, place % columns * tileW, Math.floor(place / columns) * tileH, tileW, tileH, 0, 0, tileW, tileH);
+  const tile = context.getImageData(0, 0, tileW, tileH);
+  for (let at = 0; at < tile.data.length; at += 4) {
+    const hidden = 255 - tile.data[at]; // dark where the mask hides the picture
+    tile.data.set([12, 14, 20, Math.round(0.86 * hidden)], at);
+  }
+  context.putImageData(tile, 0, 0);
+};
+const peek = (group) => { // a bar's mask, while it is pointed at
+  const place = place_of(group);
+  cover(find("[data-mask=hovered]"), group);
+  find(".gc-step-hovered").textContent = `${name_of(group)}: ${props.value.dead[place] ? "empty, hides all" : `its place; score ${score(place)}`}`;
+};
+const peek_in_list = (group) => {
+  const canvas = find("[data-mask=listed]");
+  canvas.hidden = group === null;
+  if (group !== null) cover(canvas, group);
+};
+
+// --- questions to the server -----------------------------------------------------------------------
+
+const choose = (group) => {
+  if (!has_run() || group === chosen) return;
+  chosen = group;
+  picker.value = String(group);
+  draw_bars();
+  draw_sizes();
+  peek(group);
+  asked.group = ++serial;
+  trigger("choose", { group, serial });
+};
+const ask_map = () => {
+  const on = props.value.order.filter((group) => !off.has(group));
+  draw_switches();
+  asked.map = ++serial;
+  trigger("switch", { groups: on, serial });
+};
+
+// --- the parts of the page -------------------------------------------------------------------------
+
+const fill = (name, nodes) => find(`[data-fill=${name}]`).replaceChildren(...nodes);
+
+const draw_overview = () => {
+  const value = props.value;
+  find(".gc-steps-caption").textContent = value.caption;
+  root.style.setProperty("--aspect", value.aspect);
+  for (const image of all(".gc-step-picture")) image.src = value.picture;
+  find(".gc-step-blurred").src = value.blurred;
+  for (const name of ["pPicture", "pBlurred"]) find(`[data-number=${name}]`).innerHTML = value[name];
+  fill("channels", value.channels.map((channel) => {
+    const text = made("span", {}, channel.name, made("br"), made("b", { innerHTML: `${channel.helps ? "+" : ""}${channel.weight}` }), made("br"), `${channel.helps ? "for" : "against"} · group ${channel.group + 1}`);
+    const button = figure(channel.picture, text, "button");
+    button.type = "button";
+    button.className = "gc-step-channel";
+    button.setAttribute("aria-label", `Channel ${channel.name}, weight ${text.querySelector("b").textContent}: go to ${name_of(channel.group)}`);
+    button.addEventListener("click", () => choose(channel.group));
+    return button;
+  }));
+  const terms = value.terms.shown.flatMap((term, at) => {
+    const caption = made("figcaption", {}, made("b", { innerHTML: term.alpha }), ` × ${name_of(term.group).toLowerCase()}`);
+    return [...(at ? [made("span", { className: "gc-step-sign", textContent: "+" })] : []), figure(term.picture, caption)];
+  });
+  if (value.terms.more) terms.push(made("span", { className: "gc-step-sign", textContent: `+ ${value.terms.more} more` }));
+  if (value.terms.shown.length) {
+    terms.push(made("span", { className: "gc-step-sign", textContent: "→" }));
+    const whole = made("figure", {}, made("img", { className: "gc-step-sum", src: value.map.heat || "", alt: "" }), made("figcaption", { textContent: "the map" }));
+    whole.hidden = !value.map.heat;
+    terms.push(whole);
+  }
+  fill("terms", terms);
+  picker.replaceChildren(...value.order.map((group, place) => made("option", { value: String(group), textContent: `${name_of(group)} · ${score(place)}${place === 0 ? " · heaviest" : ""}` })));
+  const scored = value.alphas.filter((alpha) => alpha > 0).length;
+  find(".gc-step-scored").textContent = `${scored} of ${value.order.length} groups have a score above 0. Point at a bar to see its mask, press it to choose the group.`;
+  draw_list();
+};
+
+const draw_detail = () => {
+  all(".gc-step").forEach((step, at) => {
+    step.querySelector(".gc-step-say").innerHTML = detail.say[at];
+    step.querySelector(".gc-step-formula").innerHTML = detail.formula[at];
+  });
+  for (const image of all("[data-src]")) image.src = detail[image.dataset.src];
+  find(".gc-step-through").src = detail.seen;
+  find("[data-number=pMasked]").innerHTML = detail.pMasked;
+  const members = detail.members.flatMap((member, at) => {
+    const caption = made("figcaption", {}, member.name, made("br"), made("b", { innerHTML: member.adds }));
+    return [...(at ? [made("span", { className: "gc-step-sign", textContent: "+" })] : []), figure(member.picture, caption)];
+  });
+  const more = detail.memberCount - detail.members.length;
+  if (more > 0) members.push(made("span", { className: "gc-step-sign", textContent: `+ ${more} more` }));
+  if (!detail.memberCount) members.push(made("span", { className: "gc-step-note", textContent: "no channel" }));
+  fill("members", members);
+  cover(find("[data-mask=chosen]"), detail.group);
+  draw_curve();
+  draw_way();
+};
+
+const draw_way = () => {
+  const value = props.value;
+  const numbers = [`${value.channelCount} channels`, `${value.order.length} groups`, `${detail.kept} of ${detail.cellCount} cells`, `p ${detail.pMasked}`, `α ${detail.alpha}`, value.map.blank ? "blank" : `from ${value.alphas.filter((alpha) => alpha > 0).length} masks`];
+  find(".gc-steps-way").replaceChildren(...TITLES.map((title, at) => {
+    const button = made("button", { type: "button" }, made("b", { textContent: `${at + 1} ${title}` }), made("small", { innerHTML: numbers[at] }));
+    button.addEventListener("click", () => {
+      const heading = find(`#gc-step-${at + 1}`);
+      heading.focus({ preventScroll: true });
+      heading.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    });
+    return made("li", {}, button);
+  }));
+};
+
+const draw_sizes = () => {
+  const value = props.value, chart = find(".gc-step-sizes svg"), count = value.order.length;
+  const largest = Math.max(...value.sizes, 1);
+  chart.setAttribute("viewBox", `0 0 ${count} 20`);
+  chart.setAttribute("preserveAspectRatio", "none");
+  chart.replaceChildren();
+  value.sizes.forEach((size, place) => {
+    const height = Math.max(0.4, 20 * size / largest);
+    drawn(chart, "rect", { x: place + 0.1, y: 20 - height, width: 0.8, height, class: value.order[place] === chosen ? "gc-here" : "" });
+  });
+  const size = value.sizes[place_of(chosen)];
+  const text = `Channels in each group, highest score first: ${Math.min(...value.sizes)} to ${largest}; ${name_of(chosen).toLowerCase()} has ${size}.`;
+  chart.setAttribute("aria-label", text);
+  find(".gc-step-sizes figcaption").textContent = text;
+};
+
+const draw_curve = () => {
+  const chart = find(".gc-step-curve"), cells = detail.cells, top = Math.max(cells[0] || 0, 1e-30);
+  chart.setAttribute("viewBox", "0 0 200 100");
+  chart.setAttribute("preserveAspectRatio", "none");
+  chart.replaceChildren();
+  const up = (value) => 100 - 96 * value / top;
+  cells.forEach((value, at) => {
+    const width = 200 / cells.length, stays = detail.threshold === null || value > detail.threshold;
+    drawn(chart, "rect", { x: at * width, y: up(value), width: Math.max(width * 0.85, 0.3), height: Math.max(0.5, 100 - up(value)), class: stays ? "gc-here" : "" });
+  });
+  if (detail.threshold !== null) drawn(chart, "line", { x1: 0, x2: 200, y1: up(detail.threshold), y2: up(detail.threshold), class: "gc-marker", "vector-effect": "non-scaling-stroke" });
+  chart.setAttribute("aria-label", `${detail.kept} of ${detail.cellCount} cells stay${detail.threshold === null ? "" : "; the line is the threshold"}`);
+};
+
+const draw_bars = () => {
+  const value = props.value, count = value.order.length, top = Math.max(...value.alphas, 1e-30);
+  bars.setAttribute("viewBox", `0 0 ${count} 100`);
+  bars.setAttribute("preserveAspectRatio", "none");
+  bars.replaceChildren();
+  value.order.forEach((group, place) => {
+    const height = Math.max(0.8, 98 * value.alphas[place] / top);
+    drawn(bars, "rect", { x: place + 0.08, y: 100 - height, width: 0.84, height, class: group === chosen ? "gc-here" : off.has(group) ? "gc-off" : "" });
+    drawn(bars, "rect", { x: place, y: 0, width: 1, height: 100, class: "gc-hit", "data-group": group }); // easy to point at
+  });
+  const place = place_of(chosen);
+  for (const [name, text] of [["valuemin", 1], ["valuemax", count], ["valuenow", place + 1], ["valuetext", `${name_of(chosen)}, score ${score(place)}, ${place + 1} of ${count}`]]) bars.setAttribute(`aria-${name}`, text);
+};
+
+const draw_list = () => {
+  const value = props.value, top = Math.max(...value.alphas, 1e-30);
+  list.replaceChildren(...value.order.map((group, place) => {
+    const box = made("input", { type: "checkbox", checked: !off.has(group) });
+    const bar = made("span", { className: "gc-inspector-bar" });
+    bar.style.setProperty("--share", value.alphas[place] / top);
+    const alone = made("button", { type: "button", className: "gc-step-button", textContent: "Solo" });
+    alone.setAttribute("aria-label", `Show ${name_of(group).toLowerCase()} alone`);
+    const row = made("li", {}, made("label", {}, box, made("span", { textContent: name_of(group) })), bar, made("span", { className: "gc-inspector-score", textContent: score(place) }), alone);
+    row.dataset.group = group;
+    return row;
+  }));
+  draw_switches();
+};
+
+const draw_switches = () => {
+  const value = props.value, count = value.order.length, on = value.order.filter((group) => !off.has(group));
+  for (const row of list.children) {
+    const group = Number(row.dataset.group), is_on = !off.has(group);
+    row.querySelector("input").checked = is_on;
+    row.classList.toggle("gc-off", !is_on);
+    row.querySelector("button").setAttribute("aria-pressed", String(is_on && on.length === 1));
+  }
+  find(".gc-inspector-state").textContent = on.length === count ? `All ${count} groups are on.` : on.length === 1 ? `Only ${name_of(on[0]).toLowerCase()} is on.` : `${on.length} of ${count} groups are on.`;
+  find(".gc-inspector-all").disabled = on.length === count;
+  draw_bars();
+};
+
+const draw_map = (answer) => {
+  const heat = find(".gc-step-heat"), blank = find(".gc-inspector .gc-blank");
+  heat.hidden = !answer.heat;
+  if (answer.heat) heat.src = answer.heat;
+  heat.alt = "The map of the groups that are on";
+  blank.textContent = answer.blank;
+  blank.hidden = !answer.blank;
+};
+
+// --- settings: the controls on the left are the source ---------------------------------------------
+
+const shown_as = (control) => { // what a control says beside itself
+  const output = control.parentNode.querySelector("output");
+  if (output) output.textContent = `${control.value}${control.dataset.setting === "blur_sigma_px" ? " px" : ""}`;
+};
+const draw_settings = () => {
+  const { settings, choices, channelCount } = props.value;
+  find("[data-setting=groups]").max = channelCount;
+  find("[data-setting=blur_sigma_px]").min = choices.least_sigma;
+  for (const control of all("[data-setting]")) {
+    const name = control.dataset.setting, value = settings[name];
+    if (choices[name] && !control.options.length) control.append(...choices[name].map((one) => made("option", { value: one, textContent: one })));
+    if (name === "percentile") control.disabled = value === null;
+    if (control === document.activeElement || value === null) continue; // a hand is on it
+    if (control.type === "checkbox") control.checked = value; else control.value = String(value);
+    shown_as(control);
+  }
+};
+for (const control of all("[data-setting]")) {
+  control.addEventListener("input", () => shown_as(control));
+  control.addEventListener("change", () => {
+    const value = control.type === "checkbox" ? control.checked : control.type === "range" ? Number(control.value) : control.value;
+    trigger("adjust", { name: control.dataset.setting, value });
+  });
+}
+
+// --- hands -----------------------------------------------------------------------------------------
+
+picker.addEventListener("change", () => choose(Number(picker.value)));
+const move = (steps) => {
+  const place = Math.min(Math.max(place_of(chosen) + steps, 0), props.value.order.length - 1);
+  choose(props.value.order[place]);
+};
+for (const button of all("[data-move]")) button.addEventListener("click", (event) => { event.preventDefault(); move(Number(button.dataset.move)); });
+bars.addEventListener("keydown", (event) => {
+  const far = props.value.order.length;
+  const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -far, End: far }[event.key];
+  if (steps === undefined) return;
+  event.preventDefault();
+  move(steps);
+});
+const pointed = (event) => event.target.dataset?.group === undefined ? null : Number(event.target.dataset.group);
+bars.addEventListener("pointermove", (event) => { const group = pointed(event); if (group !== null) peek(group); });
+bars.addEventListener("pointerleave", () => peek(chosen));
+bars.addEventListener("click", (event) => { const group = pointed(event); if (group !== null) choose(group); });
+
+const row_of = (event) => event.target.closest("li");
+list.addEventListener("change", (event) => {
+  const group = Number(row_of(event).dataset.group);
+  if (event.target.checked) off.delete(group); else off.add(group);
+  ask_map();
+});
+list.addEventListener("click", (event) => {
+  if (!event.target.closest("button")) return;
+  const group = Number(row_of(event).dataset.group);
+  const is_alone = off.size === props.value.order.length - 1 && !off.has(group);
+  off = new Set(is_alone ? [] : props.value.order.filter((one) => one !== group)); // once more: all back
+  ask_map();
+});
+list.addEventListener("pointerover", (event) => { const row = row_of(event); if (row && event.pointerType === "mouse") peek_in_list(Number(row.dataset.group)); });
+list.addEventListener("pointerleave", () => peek_in_list(null));
+find(".gc-inspector-all").addEventListener("click", () => { off = new Set(); ask_map(); });
+
+// --- answers ---------------------------------------------------------------------------------------
+
+const is_fresh = (answer, about) => has_run() && answer.run === props.value.run && answer.serial === asked[about];
+document.addEventListener("gc-steps-group", ({ detail: answer }) => {
+  if (!is_fresh(answer, "group")) return;
+  detail = answer;
+  draw_detail();
+});
+document.addEventListener("gc-steps-map", ({ detail: answer }) => { if (is_fresh(answer, "map")) draw_map(answer); });
+
+// What the shared status line says of a run on its way or one that failed, where eyes are.
+const tell_status = () => {
+  const line = document.querySelector("#gc-status .gc-status");
+  const matters = line && (line.classList.contains("gc-busy") || line.classList.contains("gc-error"));
+  const state = find(".gc-steps-state");
+  state.textContent = matters ? line.textContent : "";
+  state.classList.toggle("gc-failed", Boolean(line?.classList.contains("gc-error")));
+};
+const status = document.querySelector("#gc-status");
+if (status) new MutationObserver(tell_status).observe(status, { subtree: true, childList: true, characterData: true, attributes: true });
+
+const draw = () => {
+  const value = props.value, has = has_run();
+  find(".gc-empty").hidden = has;
+  find(".gc-empty").textContent = value?.empty || "";
+  find(".gc-steps-body").hidden = !has;
+  if (!has) { run = null; return; }
+  tell_status();
+  if (run !== value.run) { // another run: all groups on; the heaviest is chosen
+    off = new Set();
+    chosen = value.detail.group;
+    detail = value.detail;
+    asked.group = asked.map = ++serial;
+    run = value.run;
+  } else { // other colours
+    asked.map = asked.group = ++serial;
+    if (chosen !== value.detail.group) { trigger("choose", { group: chosen, serial }); } else detail = value.detail;
+  }
+  sheet = null;
+  const image = new Image();
+  image.addEventListener("load", () => {
+    if (props.value?.sprite?.sheet !== value.sprite.sheet) return;
+    sheet = image;
+    cover(find("[data-mask=chosen]"), chosen);
+    peek(chosen);
+  });
+  image.src = value.sprite.sheet;
+  draw_overview();
+  picker.value = String(chosen);
+  draw_settings();
+  draw_sizes();
+  draw_detail();
+  draw_map(value.map);
+  if (off.size) ask_map();
+};
+draw();
+watch("value", draw);

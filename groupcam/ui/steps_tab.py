@@ -1,0 +1,165 @@
+"""The Step by step tab: the run of the Explain tab, opened up; and its groups on and off.
+
+Nothing here runs a network. What a control here changes is the control on the left, so both lead to
+the same run.
+"""
+
+import dataclasses
+from typing import Any
+
+import gradio as gr
+
+from groupcam.errors import GroupCamError
+from groupcam.saliency import CHOICES, GroupCamConfig
+from groupcam.ui import components, walkthrough_views
+from groupcam.ui.layout import Layout
+from groupcam.ui.runs import Choice, Run
+from groupcam.ui.tabs import AT_ONCE
+from groupcam.ui.workbench import Workbench
+
+NO_PICTURE = "Choose a picture first, by upload or from the examples; its run is then told here."
+NO_RUN = (
+    "There is no map of the picture yet. The line above the tabs says how far the run is, or what "
+    "stopped it."
+)
+NOT_KEPT = (
+    "The result is no longer kept on the server. Press Run again, then come back to this tab."
+)
+ADJUSTED = ("groups", "grouping", "percentile", "blur_sigma_px", "merge")
+IS_OPEN = (
+    "(...values) => [...values.slice(0, -1), "
+    "document.querySelector('#gc-main').dataset.tab === 'steps']"
+)
+
+Updates = dict[Any, Any]
+
+
+class StepsTab:
+    """What stands in the tab, and what its events do."""
+
+    name = "steps"
+    title = "Step by step"
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+
+    # --- layout ----------------------------------------------------------------------------------
+
+    def place(self, ui: Layout) -> None:
+        """Create the components."""
+        self.shown = gr.State(None)  # the choice and the colours that the steps are drawn for
+        self.is_open = gr.Checkbox(False, visible=False)
+        self.steps = components.from_assets(
+            "steps", {"empty": NO_PICTURE, "choices": _choices()}, elem_id="gc-steps"
+        )
+        # Answers about one group and about a set of groups: the rest stays as it is.
+        self.group = components.from_assets("answer", {}, elem_classes="gc-unseen")
+        self.map = components.from_assets("answer", {}, elem_classes="gc-unseen")
+
+    # --- wiring ----------------------------------------------------------------------------------
+
+    def wire(self, ui: Layout, opened: gr.Tab) -> None:
+        """Connect the events."""
+        present = [ui.choice, ui.picture_id, ui.color_map, self.shown]
+        outputs = [self.steps, self.shown]
+        opened.select(self.show, present, outputs, **AT_ONCE)
+        ui.choice.change(
+            self.follow,
+            [*present, self.is_open],
+            outputs,
+            js=IS_OPEN,
+            trigger_mode="always_last",
+            **AT_ONCE,
+        )
+        asked: dict[str, Any] = {"trigger_mode": "multiple", **AT_ONCE}
+        run = [ui.choice, ui.color_map]
+        self.steps.choose(self.show_group, run, self.group, **asked)
+        self.steps.switch(self.show_map, run, self.map, **asked)
+
+    def adjusted(self, ui: Layout) -> Any:
+        """Return the event after which a control on the left has a value that was set here."""
+        self._settings = ui.settings
+        controls = [ui.settings.is_denoised, *(ui.settings.by_field[name] for name in ADJUSTED)]
+        return self.steps.adjust(self.adjust, None, controls, trigger_mode="multiple", **AT_ONCE)
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def follow(
+        self,
+        choice: Choice | None,
+        picture_id: str | None,
+        color_map: str,
+        shown: Any,
+        is_open: bool,
+    ) -> Any:
+        """Show a new run, if anybody is looking."""
+        return self.show(choice, picture_id, color_map, shown) if is_open else gr.skip()
+
+    def show(
+        self, choice: Choice | None, picture_id: str | None, color_map: str, shown: Any
+    ) -> Any:
+        """Show the run of the Explain tab, unless it is shown already."""
+        if choice is None:
+            text = NO_PICTURE if picture_id is None else NO_RUN
+            return {self.steps: {"empty": text, "choices": _choices()}}
+        if shown == (choice, color_map):
+            return gr.skip()
+        run = self._workbench.run_of(choice)
+        if run is None:
+            return {self.steps: {"empty": NOT_KEPT, "choices": _choices()}, self.shown: None}
+        value = {**walkthrough_views.overview(run, color_map), "choices": _choices()}
+        return {self.steps: value, self.shown: (choice, color_map)}
+
+    def show_group(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
+        """Show the group that was chosen."""
+        run, data = self._asked(choice, event)
+        group = data.get("group")
+        count = run.explanation.config.groups
+        if not isinstance(group, int) or isinstance(group, bool) or not 0 <= group < count:
+            raise gr.Error(f"The group must be one of the {count} shown.")
+        view = walkthrough_views.group_view(run, group, color_map)
+        return {**view, "about": "group", "serial": data.get("serial")}
+
+    def show_map(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
+        """Show the map of the groups that are on, without any forward pass."""
+        run, data = self._asked(choice, event)
+        groups = data.get("groups")
+        if not isinstance(groups, list):
+            raise gr.Error("The groups must be a list of whole numbers.")
+        view = walkthrough_views.switched(run, groups, color_map)
+        return {**view, "about": "map", "serial": data.get("serial")}
+
+    def adjust(self, event: gr.EventData) -> Updates:
+        """Hand a setting on to its control on the left; the run then follows from there."""
+        data = event._data if isinstance(event._data, dict) else {}
+        name, value = data.get("name"), data.get("value")
+        if name == "is_denoised":
+            return {self._settings.is_denoised: bool(value)}
+        if name not in ADJUSTED or value is None:
+            raise gr.Error(f"The setting must be one of {', '.join(ADJUSTED)}, with a value.")
+        setting: dict[str, Any] = {name: value}
+        try:
+            checked = getattr(GroupCamConfig(**setting), name)
+        except (GroupCamError, TypeError) as error:
+            raise gr.Error(str(error)) from error
+        return {self._settings.by_field[name]: checked}
+
+    def leave(self, session: str) -> None:
+        """Forget a visitor who closed the page: nothing is kept for one."""
+
+    def _asked(self, choice: Choice | None, event: gr.EventData) -> tuple[Run, dict[str, Any]]:
+        """Return the run behind the page, and what was asked about it."""
+        run = self._workbench.run_of(choice)
+        if run is None:
+            raise gr.Error(NOT_KEPT)
+        return run, event._data if isinstance(event._data, dict) else {}
+
+
+def _choices() -> dict[str, Any]:
+    """Return the choices and ranges of the settings that can be changed here."""
+    fields = {field.name: field.metadata for field in dataclasses.fields(GroupCamConfig)}
+    return {
+        "grouping": list(CHOICES["grouping"]),
+        "merge": list(CHOICES["merge"]),
+        "least_sigma": fields["blur_sigma_px"]["minimum"],
+    }
