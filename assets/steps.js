@@ -148,7 +148,7 @@ const draw_detail = () => {
 
 const draw_way = () => {
   const value = props.value;
-  const numbers = [`${value.channelCount} channels`, `${value.order.length} groups`, `${detail.kept} of ${detail.cellCount} cells`, `p ${detail.pMasked}`, `α ${detail.alpha}`, value.map.blank ? "blank" : `from ${value.alphas.filter((alpha) => alpha > 0).length} masks`];
+  const numbers = [`${value.channelCount} channels`, `${value.order.length} group${value.order.length === 1 ? "" : "s"}`, `${detail.kept} of ${detail.cellCount} cells`, `p ${detail.pMasked}`, `α ${detail.alpha}`, value.map.blank ? "blank" : `from ${value.alphas.filter((alpha) => alpha > 0).length} masks`];
   find(".gc-steps-way").replaceChildren(...TITLES.map((title, at) => {
     const button = made("button", { type: "button" }, made("b", { textContent: `${at + 1} ${title}` }), made("small", { innerHTML: numbers[at] }));
     button.addEventListener("click", () => {

@@ -134,7 +134,7 @@ def sentences(run: Run, told: GroupNumbers) -> list[str]:
         f"of {height} × {width} cells that lights up where the channel finds its pattern; its "
         f"weight tells how much more of that would raise the score of <b>{label}</b>.",
         f"To ask {_counted(config.groups, 'question')} instead of {channels}, the channels are "
-        f"put into groups: {GROUPINGS[config.grouping]}. The {members} of {name}, each times its "
+        f"put into groups ({GROUPINGS[config.grouping]}); the {members} of {name}, each times its "
         f"weight and {evidence}, add up to the group's mask.",
         _denoising(run, told),
         f"The mask of {name} is enlarged to the picture: where it is bright the network sees the "
@@ -162,7 +162,7 @@ def _denoising(run: Run, told: GroupNumbers) -> str:
     if percentile is None:
         return f"De-noising is switched off, so all {cells} cells of the mask stay."
     return (
-        f"Faint cells are noise: those that are not above the mask's {percentile:g}th percentile "
+        f"Faint cells are noise: those that are not above percentile {percentile:g} of the mask "
         f"become 0, which leaves {told.kept} of {cells}."
     )
 
