@@ -319,9 +319,9 @@ document.addEventListener("gc-steps-map", ({ detail: answer }) => { if (is_fresh
 const tell_status = () => {
   const line = document.querySelector("#gc-status .gc-status");
   const matters = line && (line.classList.contains("gc-busy") || line.classList.contains("gc-error"));
-  const state = find(".gc-steps-state");
-  state.textContent = matters ? line.textContent : "";
-  state.classList.toggle("gc-failed", Boolean(line?.classList.contains("gc-error")));
+  const state = find(".gc-steps-state"), failed = Boolean(line?.classList.contains("gc-error"));
+  state.textContent = matters ? `${line.textContent.trim()}${failed ? " Below is the run before it." : ""}` : "";
+  state.classList.toggle("gc-failed", failed);
 };
 const status = document.querySelector("#gc-status");
 if (status) new MutationObserver(tell_status).observe(status, { subtree: true, childList: true, characterData: true, attributes: true });

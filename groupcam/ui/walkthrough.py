@@ -101,6 +101,14 @@ def strongest_channels(run: Run, count: int) -> list[int]:
     return [int(one) for one in size.topk(min(count, len(size))).indices]
 
 
+def sampled(values: Tensor, most: int) -> list[float]:
+    """Return values, largest first, at most so many, evenly taken."""
+    ordered = values.flatten().sort(descending=True).values
+    if len(ordered) > most:
+        ordered = ordered[torch.linspace(0, len(ordered) - 1, most).round().long()]
+    return [float(f"{value:.4g}") for value in ordered.tolist()]
+
+
 def number(value: float) -> str:
     """Return a number as people read it, as HTML."""
     size = abs(value)
@@ -244,11 +252,3 @@ def _sum_of_masks(weights: Tensor, merge: Merge) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def sampled(values: Tensor, most: int) -> list[float]:
-    """Return values, largest first, at most so many, evenly taken."""
-    ordered = values.flatten().sort(descending=True).values
-    if len(ordered) > most:
-        ordered = ordered[torch.linspace(0, len(ordered) - 1, most).round().long()]
-    return [float(f"{value:.4g}") for value in ordered.tolist()]
