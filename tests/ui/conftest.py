@@ -13,7 +13,7 @@ from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig, engine
 from groupcam.ui import run_events
 from groupcam.ui import workbench as workbench_module
-from groupcam.ui.runs import Choice, Finished, Run
+from groupcam.ui.runs import Choice, Explained, Finished, Run
 from groupcam.ui.workbench import Workbench
 
 
@@ -82,3 +82,14 @@ def finish(workbench: Workbench) -> Callable[[Choice], Run]:
         return last.run
 
     return finished
+
+
+@pytest.fixture
+def explain(workbench: Workbench) -> Callable[[Choice], Run]:
+    """Runs a choice until its map is there and kept; the curves are not drawn."""
+
+    def explained(choice: Choice) -> Run:
+        steps = workbench.run_steps(choice)
+        return next(event.run for event in steps if isinstance(event, Explained))
+
+    return explained

@@ -1,0 +1,117 @@
+"""The Step by step tab: by mouse and keyboard, on a phone, in the dark."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.driver import CAT, Driver
+from tests.browser.test_choices import CONTRAST
+
+pytestmark = pytest.mark.browser
+
+
+def open_steps(driver: Driver) -> None:
+    driver.page.get_by_role("tab", name="Step by step").click()
+
+
+def step(driver: Driver, number: int) -> Locator:
+    return driver.page.locator(f".gc-step[data-step='{number}']")
+
+
+def formula(driver: Driver, number: int) -> Locator:
+    return step(driver, number).locator(".gc-step-formula")
+
+
+def test_groups_are_opened_switched_and_brought_back_without_a_forward_pass(
+    driver: Driver, forwards: list[int]
+) -> None:
+    page = driver.page
+    open_steps(driver)
+    expect(page.locator(".gc-steps .gc-empty")).to_contain_text("Choose a picture first")
+    driver.upload(CAT)
+    expect(step(driver, 6)).to_be_visible()  # the open tab follows the run
+    driver.expect_done()
+    forwards.clear()
+    picker = page.get_by_label("Group that the steps show")
+    heaviest = picker.locator("option").first.inner_text()
+
+    picker.select_option(index=2)
+
+    third = picker.locator("option").nth(2).inner_text()
+    found = re.match(r"Group (\d+) · ([\d.]+)", third)
+    assert found is not None
+    name, score = found.groups()  # the score has a digit less than the formula
+    expect(formula(driver, 5)).to_contain_text(re.compile(rf"{name} = max\(0, .* = {score[:-1]}"))
+    expect(step(driver, 2).locator(".gc-step-say")).to_contain_text(f"of group {name}")
+    assert "heaviest" in heaviest
+
+    heat = page.locator(".gc-step-heat")
+    whole = heat.get_attribute("src") or ""
+    rows = page.locator(".gc-inspector-list li")
+    expect(rows).to_have_count(32)
+    rows.first.get_by_role("button").click()
+    expect(page.locator(".gc-inspector-state")).to_contain_text("Only group")
+    expect(heat).not_to_have_attribute("src", whole)
+    rows.first.get_by_role("checkbox").uncheck()
+    expect(page.locator(".gc-inspector .gc-blank")).to_contain_text("No group is switched on")
+    expect(heat).to_be_hidden()
+    driver.button("All groups back on").click()
+    expect(heat).to_have_attribute("src", whole)
+    expect(heat).to_be_visible()
+
+    bars = page.locator(".gc-step-bars")
+    bars.scroll_into_view_if_needed()
+    area = bars.bounding_box()
+    assert area is not None
+    page.mouse.move(area["x"] + 0.98 * area["width"], area["y"] + 0.9 * area["height"])
+    last = picker.locator("option").last.inner_text().split(" · ")[0]
+    expect(page.locator(".gc-step-hovered")).to_contain_text(last)
+    assert forwards == []
+
+
+def test_the_keyboard_changes_group_and_settings_of_both_columns(driver: Driver) -> None:
+    page = driver.page
+    driver.explain_cat()
+    open_steps(driver)
+    expect(step(driver, 6)).to_be_visible()
+
+    bars = page.get_by_role("slider", name="Scores of all groups")
+    bars.focus()
+    page.keyboard.press("ArrowRight")
+    expect(bars).to_have_attribute("aria-valuenow", "2")
+    expect(page.get_by_label("Group that the steps show")).to_have_js_property("selectedIndex", 1)
+    groups = step(driver, 2).get_by_role("slider")
+    groups.focus()
+    page.keyboard.press("Home")
+    expect(driver.slider("Groups G")).to_have_value("1")
+    expect(page.locator(".gc-steps-way")).to_contain_text("1 group")
+    driver.slider("Groups G").focus()
+    page.keyboard.press("ArrowRight")
+
+    expect(page.locator(".gc-steps-way")).to_contain_text("2 groups")
+    expect(groups).to_have_value("2")
+    driver.expect_caption("2 groups")
+
+
+def test_a_phone_in_the_dark_shows_all_without_scrolling_sideways(open_page: OpenPage) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    driver = open_page("?__theme=dark", **phone)
+    driver.explain_cat()
+    page = driver.page
+
+    page.get_by_role("tab", name="Step by step").tap()
+
+    expect(step(driver, 6)).to_be_visible()
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 391
+    texts = {
+        "sentence": step(driver, 1).locator(".gc-step-say"),
+        "formula": formula(driver, 5),
+        "note": step(driver, 1).locator(".gc-step-note"),
+        "caption": page.locator(".gc-steps-caption"),
+        "way": page.locator(".gc-steps-way small").first,
+        "solo": page.locator(".gc-inspector-list button").first,
+    }
+    ratios = {name: text.evaluate(CONTRAST) for name, text in texts.items()}
+    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}

@@ -1,0 +1,161 @@
+"""The Step by step tab's callbacks as Gradio calls them, with a tiny network."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from groupcam.saliency import GroupCamConfig
+from groupcam.ui.page import Page
+from groupcam.ui.runs import Choice, Run
+from groupcam.ui.steps_tab import ADJUSTED, NO_PICTURE, NO_RUN, NOT_KEPT
+from groupcam.ui.workbench import Workbench
+
+Explain = Callable[[Choice], Run]
+
+
+@pytest.fixture
+def page(workbench: Workbench) -> Iterator[Page]:
+    page = Page(workbench)
+    demo = page.build()
+    yield page
+    demo.close()
+
+
+def event(**data: Any) -> Any:
+    return SimpleNamespace(_data=data)
+
+
+def test_the_tab_stands_after_explain(page: Page) -> None:
+    assert list(page.ui.tabs)[:2] == ["explain", "steps"]
+
+
+def test_what_to_do_is_said_until_there_is_a_run(page: Page, choice: Choice) -> None:
+    tab = page.steps
+
+    first = tab.show(None, None, "inferno", None)
+    waiting = tab.show(None, choice.picture_id, "inferno", None)
+    gone = tab.show(choice, choice.picture_id, "inferno", None)
+
+    assert first[tab.steps]["empty"] == NO_PICTURE
+    assert waiting[tab.steps]["empty"] == NO_RUN
+    assert gone[tab.steps]["empty"] == NOT_KEPT
+
+
+def test_the_run_of_the_explain_tab_is_shown_without_a_forward_pass(
+    page: Page, choice: Choice, explain: Explain, forwards: list[int]
+) -> None:
+    run = explain(choice)
+    forwards.clear()
+    tab = page.steps
+
+    shown = tab.show(choice, choice.picture_id, "inferno", None)
+
+    value = shown[tab.steps]
+    assert value["settings"]["groups"] == 4
+    assert value["label"] == run.explanation.class_label
+    again = tab.show(choice, choice.picture_id, "inferno", shown[tab.shown])
+    assert again == gr.skip()
+    recolored = tab.show(choice, choice.picture_id, "viridis", shown[tab.shown])
+    assert recolored[tab.steps]["run"] == value["run"]
+    assert recolored[tab.steps]["map"]["heat"] != value["map"]["heat"]
+    assert forwards == []
+
+
+def test_a_new_run_is_told_only_to_an_open_tab(
+    page: Page, choice: Choice, explain: Explain
+) -> None:
+    explain(choice)
+    tab = page.steps
+
+    assert tab.follow(choice, choice.picture_id, "inferno", None, False) == gr.skip()
+    assert "order" in tab.follow(choice, choice.picture_id, "inferno", None, True)[tab.steps]
+
+
+def test_groups_are_shown_and_switched_without_a_forward_pass(
+    page: Page, choice: Choice, explain: Explain, forwards: list[int]
+) -> None:
+    explain(choice)
+    forwards.clear()
+    tab = page.steps
+
+    group = tab.show_group(choice, "inferno", event(group=2, serial=7))
+    whole = tab.show_map(choice, "inferno", event(groups=[0, 1, 2, 3], serial=8))
+    none = tab.show_map(choice, "inferno", event(groups=[], serial=9))
+
+    assert (group["about"], group["group"], group["serial"]) == ("group", 2, 7)
+    assert (whole["about"], whole["serial"]) == ("map", 8)
+    assert whole["heat"]
+    assert "Switch one on" in none["blank"]
+    assert forwards == []
+
+
+@pytest.mark.parametrize("group", [None, -1, 4, True, "1"], ids=repr)
+def test_a_group_that_is_not_there_is_refused(
+    page: Page, choice: Choice, explain: Explain, group: Any
+) -> None:
+    explain(choice)
+
+    with pytest.raises(gr.Error, match="must be one of the 4"):
+        page.steps.show_group(choice, "inferno", event(group=group))
+
+
+def test_a_run_that_is_gone_is_told(page: Page, choice: Choice) -> None:
+    for ask in (page.steps.show_group, page.steps.show_map):
+        with pytest.raises(gr.Error, match="no longer kept"):
+            ask(choice, "inferno", event(group=0, groups=[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("groups", 8),
+        ("grouping", "kmeans"),
+        ("percentile", 70),
+        ("blur_sigma_px", 12.5),
+        ("merge", "raw"),
+    ],
+    ids=str,
+)
+def test_a_setting_goes_to_its_one_control(page: Page, name: str, value: Any) -> None:
+    changed = page.steps.adjust(event(name=name, value=value))
+
+    assert changed == {page.ui.settings.by_field[name]: value}
+    assert name in ADJUSTED
+
+
+def test_denoising_is_switched_at_its_one_control(page: Page) -> None:
+    changed = page.steps.adjust(event(name="is_denoised", value=False))
+
+    assert changed == {page.ui.settings.is_denoised: False}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("precision", "bfloat16", "must be one of"),
+        ("percentile", None, "must be one of"),
+        ("percentile", 100, "below 100"),
+        ("groups", "many", "whole number"),
+        ("merge", "sideways", "merge must be one of"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_cannot_be_is_refused(page: Page, name: str, value: Any, words: str) -> None:
+    with pytest.raises(gr.Error, match=words):
+        page.steps.adjust(event(name=name, value=value))
+
+
+def test_the_tab_offers_settings_at_the_values_of_the_run(
+    page: Page, choice: Choice, explain: Explain
+) -> None:
+    config = GroupCamConfig(groups=3, percentile=None, merge="whole")
+    explain(choice._replace(config=config))
+
+    shown = page.steps.show(choice._replace(config=config), choice.picture_id, "inferno", None)
+
+    settings = shown[page.steps.steps]["settings"]
+    assert settings.pop("is_denoised") is False
+    assert settings == {name: getattr(config, name) for name in ADJUSTED}
