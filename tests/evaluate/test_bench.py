@@ -67,7 +67,13 @@ RESULTS = ROOT / "assets" / "bench.json"
 def test_the_plain_form_gives_the_map_of_explain(
     tiny_cnn: Backbone, tiny_inputs: Tensor, percentile: float | None
 ) -> None:
-    config = GroupCamConfig(groups=5, percentile=percentile, blur_kernel_px=9, blur_sigma_px=4.0)
+    config = dataclasses.replace(
+        GroupCamConfig.paper(),
+        groups=5,
+        percentile=percentile,
+        blur_kernel_px=9,
+        blur_sigma_px=4.0,
+    )
     layer = resolve_target_layer(tiny_cnn, "features.4")
 
     plain = published_group_cam(plain_copy(tiny_cnn), tiny_inputs[:1], layer, config)

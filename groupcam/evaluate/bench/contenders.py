@@ -46,8 +46,8 @@ class Subject:
     prepare_s: float
 
     def config(self, groups: int) -> GroupCamConfig:
-        """Return the settings of all Group-CAM contenders."""
-        return GroupCamConfig(groups=groups)
+        """Return the settings of all Group-CAM contenders: the published ones."""
+        return dataclasses.replace(GroupCamConfig.paper(), groups=groups)
 
     def protocol(self) -> CurveProtocol:
         """Return the steps of the curves, as many as the authors take at 224 x 224."""
