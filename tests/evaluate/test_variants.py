@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def test_every_method_is_named_as_in_the_registry(name: str) -> None:
         ),
         (
             "group_cam_official:groups=8",
-            {"config": GroupCamConfig(8, percentile=None, merge="raw")},
+            {"config": dataclasses.replace(GroupCamConfig.official(), groups=8)},
         ),
         ("group_cam:percentile=50", {"config": GroupCamConfig(percentile=50.0)}),
         ("rise:masks=10, shown=0.25", {"masks": 10, "shown": 0.25}),
