@@ -34,13 +34,12 @@ from groupcam.models import Backbone, View, resolve_target_layer
 from groupcam.saliency import engine
 from groupcam.saliency.capture import capture_layer
 from groupcam.saliency.config import GroupCamConfig
-from groupcam.saliency.group_cam import DEFAULT_CONFIG, Progress
+from groupcam.saliency.group_cam import DEFAULT_CONFIG, Progress, merged_map
 from groupcam.saliency.grouping import group_masks_of
 from groupcam.saliency.inputs import PictureSource, prepare_inputs
 from groupcam.saliency.methods.passes import in_micro_batches
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.scoring import is_dead, masked_inputs, min_max_scale, upsample_masks
-from groupcam.saliency.subset import merged_map
 from groupcam.steps import finish, relay
 
 

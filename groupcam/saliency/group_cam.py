@@ -144,12 +144,7 @@ def explain_steps(
     size = (inputs.shape[-2], inputs.shape[-1])
 
     def map_of(part: Scores) -> Tensor:
-        weights = _gains(part)
-        if config.merge in ("whole", "balanced"):
-            return merge_masks(whole_to_merge(masks.whole, config.merge), weights, size)
-        if config.merge == "normalized":
-            weights = weights / part.spans
-        return merge_masks(masks.denoised, weights, size)
+        return merged_map(masks.denoised, masks.whole, _gains(part), size, config.merge, part.spans)
 
     scoring = score_masks(
         backbone, inputs, blurred, masks.denoised, capture.class_index, config.precision
@@ -189,6 +184,35 @@ def explain_steps(
 def _gains(scores: Scores) -> Tensor:
     """Return the weight of every group, (N, G): by how much its mask raises the probability."""
     return (scores.masked - scores.baseline[:, None]).relu()
+
+
+def merged_map(
+    masks: Tensor,
+    whole_masks: Tensor,
+    weights: Tensor,
+    size: tuple[int, int],
+    merge: Merge,
+    spans: Tensor | None = None,
+) -> Tensor:
+    """Return the map that masks and weights give, (N, H, W) in [0, 1].
+
+    Args:
+        masks: de-noised group masks at the layer's own size, (N, G, h, w), not scaled.
+        whole_masks: the same before the de-noising.
+        weights: (N, G), >= 0.
+        size: (H, W) of the result.
+        merge: see `GroupCamConfig`.
+        spans: max - min of each upsampled de-noised mask, (N, G), 1 where it is flat; None: they
+            are computed where the merge needs them.
+    """
+    if merge in ("whole", "balanced"):
+        return merge_masks(whole_to_merge(whole_masks, merge), weights, size)
+    if merge == "normalized":
+        if spans is None:
+            low, high = upsample_masks(masks, size).flatten(-2).aminmax(dim=-1)
+            spans = torch.where(high > low, high - low, 1)
+        weights = weights / spans
+    return merge_masks(masks, weights, size)
 
 
 def whole_to_merge(whole_masks: Tensor, merge: Merge) -> Tensor:

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
-from groupcam.saliency.config import Merge
-from groupcam.saliency.group_cam import merge_masks, whole_to_merge
+from groupcam.saliency.group_cam import merged_map
 from groupcam.saliency.result import Explanation
-from groupcam.saliency.scoring import upsample_masks
 
 
 def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tensor, str | None]:
@@ -61,26 +59,6 @@ def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tens
     return saliency_map, (
         "The groups that are switched on add up to the same value everywhere. Switch on others."
     )
-
-
-def merged_map(
-    masks: Tensor, whole_masks: Tensor, weights: Tensor, size: tuple[int, int], merge: Merge
-) -> Tensor:
-    """Return the map that finished masks and weights give, (N, H, W) in [0, 1].
-
-    Args:
-        masks: de-noised group masks at the layer's own size, (N, G, h, w), not scaled.
-        whole_masks: the same before the de-noising.
-        weights: (N, G), >= 0.
-        size: (H, W) of the result.
-        merge: see `GroupCamConfig`.
-    """
-    if merge in ("whole", "balanced"):
-        return merge_masks(whole_to_merge(whole_masks, merge), weights, size)
-    if merge == "normalized":
-        low, high = upsample_masks(masks, size).flatten(-2).aminmax(dim=-1)  # (N, G)
-        weights = weights / torch.where(high > low, high - low, 1)
-    return merge_masks(masks, weights, size)
 
 
 def _checked(groups: Iterable[int], count: int) -> set[int]:
