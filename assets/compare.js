@@ -1,7 +1,6 @@
 // The cards of a comparison and their curves on one pair of axes. The value comes from
 // comparison_views.Board; how maps answer to a box comes by the event "gc-pointing". Texts are set
 // as text, never as HTML.
-const svgNode = "http://www.w3.org/2000/svg";
 const find = (selector) => element.querySelector(selector);
 const list = find(".gc-cards");
 const order = find(".gc-order select");
@@ -17,20 +16,9 @@ const node = (tag, name, text) => {
   return made;
 };
 
-const drawn = (parent, name, attributes, text) => {
-  const made = document.createElementNS(svgNode, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  parent.append(made);
-  return made;
-};
-
 const sample = (card) => {
-  const svg = document.createElementNS(svgNode, "svg");
-  svg.setAttribute("viewBox", "0 0 30 8");
-  svg.setAttribute("class", "gc-sample");
-  svg.setAttribute("aria-hidden", "true");
-  drawn(svg, "line", { x1: 0, x2: 30, y1: 4, y2: 4, stroke: card.color, "stroke-width": 3, "stroke-dasharray": card.dash });
+  const svg = gcSvg(new DocumentFragment(), "svg", { viewBox: "0 0 30 8", class: "gc-sample", "aria-hidden": "true" });
+  gcSvg(svg, "line", { x1: 0, x2: 30, y1: 4, y2: 4, stroke: card.color, "stroke-width": 3, "stroke-dasharray": card.dash });
   return svg;
 };
 
@@ -139,17 +127,17 @@ const draw_lines = (svg) => {
   svg.style.height = `${height}px`;
   svg.replaceChildren();
   for (const part of [0, 0.25, 0.5, 0.75, 1]) {
-    drawn(svg, "line", { x1: left, x2: width - right, y1: up(part), y2: up(part), class: "gc-grid" });
-    drawn(svg, "text", { x: left - 5, y: up(part) + 4, "text-anchor": "end" }, part);
-    drawn(svg, "text", { x: across(part), y: height - bottom + 15, "text-anchor": "middle" }, `${100 * part}%`);
+    gcSvg(svg, "line", { x1: left, x2: width - right, y1: up(part), y2: up(part), class: "gc-grid" });
+    gcSvg(svg, "text", { x: left - 5, y: up(part) + 4, "text-anchor": "end" }, part);
+    gcSvg(svg, "text", { x: across(part), y: height - bottom + 15, "text-anchor": "middle" }, `${100 * part}%`);
   }
-  drawn(svg, "text", { x: across(0.5), y: height - 4, "text-anchor": "middle" }, "pixels changed, most salient first");
+  gcSvg(svg, "text", { x: across(0.5), y: height - 4, "text-anchor": "middle" }, "pixels changed, most salient first");
   const told = [];
   (props.value?.cards || []).forEach((card, place) => {
     const curve = card[name];
     if (!curve) return;
     const points = curve.x.map((part, index) => `${across(part)},${up(curve.y[index])}`).join(" ");
-    const line = drawn(svg, "polyline", {
+    const line = gcSvg(svg, "polyline", {
       points, fill: "none", stroke: card.color, "stroke-width": 2.2, "stroke-dasharray": card.dash, class: "gc-line",
     });
     line.dataset.place = place;

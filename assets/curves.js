@@ -1,16 +1,9 @@
 // Deletion and insertion curves as an SVG that grows while its points arrive. The value comes from
 // views.curves(); the slider below the chart moves the marker by the event "gc-fraction".
 const chart = element.querySelector(".gc-chart");
-const svgNode = "http://www.w3.org/2000/svg";
 let fraction = 0.2;
 
-const add = (name, attributes, text) => {
-  const node = document.createElementNS(svgNode, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== undefined) node.textContent = text;
-  chart.append(node);
-  return node;
-};
+const add = (...part) => gcSvg(chart, ...part);
 
 // The area; while points are missing, about how large it will be.
 const areaText = (curve) => {

@@ -5,3 +5,12 @@ window.structuredClone = (value, ...options) =>
   value === null || !['object', 'function', 'symbol'].includes(typeof value)
     ? value
     : cloneObject(value, ...options)
+
+// Adds an SVG element to a parent and returns it; every chart of the page is drawn with this.
+window.gcSvg = (parent, name, attributes = {}, text) => {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name)
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value)
+  if (text !== undefined) made.textContent = text
+  parent.append(made)
+  return made
+}

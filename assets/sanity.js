@@ -1,18 +1,9 @@
 // The sanity check: a slider through the maps of a network that forgets. The value comes from
 // sanity_views.Scrubber; all maps are here, so the slider needs no server. Texts are set as text.
-const svgNode = "http://www.w3.org/2000/svg";
 const find = (selector) => element.querySelector(selector);
 const slider = find(".gc-scrub input");
 const chart = find(".gc-cascade");
 let isFollowing = true; // the newest map, until a hand is on the slider
-
-const drawn = (parent, name, attributes, text) => {
-  const made = document.createElementNS(svgNode, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  parent.append(made);
-  return made;
-};
 
 const LINES = [["spearman", "Spearman", ""], ["ssim", "SSIM", "7 4"]];
 
@@ -26,22 +17,22 @@ const draw_chart = (value, place) => {
   chart.style.height = `${height}px`;
   chart.replaceChildren();
   for (const part of [-1, -0.5, 0, 0.5, 1]) {
-    drawn(chart, "line", { x1: left, x2: width - right, y1: up(part), y2: up(part), class: "gc-grid" });
-    drawn(chart, "text", { x: left - 5, y: up(part) + 4, "text-anchor": "end" }, part);
+    gcSvg(chart, "line", { x1: left, x2: width - right, y1: up(part), y2: up(part), class: "gc-grid" });
+    gcSvg(chart, "text", { x: left - 5, y: up(part) + 4, "text-anchor": "end" }, part);
   }
   const short = (title) => title.length > 15 ? `${title.slice(0, 14)}…` : title;
   ["trained", ...value.titles].forEach((title, step) => {
     const at = { x: across(step), y: up(-1) + 12 };
-    drawn(chart, "text", { ...at, "text-anchor": "end", transform: `rotate(-40 ${at.x} ${at.y})`, class: step === place ? "gc-here" : "" }, short(title));
+    gcSvg(chart, "text", { ...at, "text-anchor": "end", transform: `rotate(-40 ${at.x} ${at.y})`, class: step === place ? "gc-here" : "" }, short(title));
   });
-  drawn(chart, "line", { x1: across(place), x2: across(place), y1: up(-1), y2: up(1), class: "gc-marker" });
+  gcSvg(chart, "line", { x1: across(place), x2: across(place), y1: up(-1), y2: up(1), class: "gc-marker" });
   for (const [name, , dash] of LINES) {
     const values = [1, ...value[name]], color = value.colors[name];
-    drawn(chart, "polyline", {
+    gcSvg(chart, "polyline", {
       points: values.map((part, step) => `${across(step)},${up(part)}`).join(" "),
       fill: "none", stroke: color, "stroke-width": 2.2, "stroke-dasharray": dash, class: `gc-cascade-${name}`,
     });
-    values.forEach((part, step) => drawn(chart, "circle", { cx: across(step), cy: up(part), r: step === place ? 5 : 2.5, fill: color }));
+    values.forEach((part, step) => gcSvg(chart, "circle", { cx: across(step), cy: up(part), r: step === place ? 5 : 2.5, fill: color }));
   }
   const told = value.titles.slice(0, value.spearman.length)
     .map((title, step) => `${title} Spearman ${value.spearman[step].toFixed(2)}, SSIM ${value.ssim[step].toFixed(2)}`);
@@ -85,8 +76,8 @@ const draw = () => {
   find(".gc-compare-caption").textContent = value.caption;
   find(".gc-line-keys").replaceChildren(...LINES.map(([key, title, dash]) => {
     const item = document.createElement("li");
-    const sample = drawn(item, "svg", { viewBox: "0 0 30 8", class: "gc-sample" });
-    drawn(sample, "line", { x1: 0, x2: 30, y1: 4, y2: 4, stroke: value.colors[key], "stroke-width": 3, "stroke-dasharray": dash });
+    const sample = gcSvg(item, "svg", { viewBox: "0 0 30 8", class: "gc-sample" });
+    gcSvg(sample, "line", { x1: 0, x2: 30, y1: 4, y2: 4, stroke: value.colors[key], "stroke-width": 3, "stroke-dasharray": dash });
     item.append(title);
     return item;
   }));

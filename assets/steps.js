@@ -1,6 +1,5 @@
 // One run step by step. The value comes from walkthrough_views.overview(); its texts are HTML that the
 // server has escaped, all others are set as text. Groups count from 0 here and from 1 on the page.
-const svgNode = "http://www.w3.org/2000/svg";
 const root = element.querySelector(".gc-steps");
 const find = (selector) => root.querySelector(selector);
 const all = (selector) => [...root.querySelectorAll(selector)];
@@ -20,13 +19,6 @@ let sheet = null;    // the sprite of all masks, once it is decoded
 const made = (name, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(name), properties);
   node.append(...children);
-  return node;
-};
-const drawn = (parent, name, attributes, text) => {
-  const node = document.createElementNS(svgNode, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== undefined) node.textContent = text;
-  parent.append(node);
   return node;
 };
 const has_run = () => Boolean(props.value?.order);
@@ -168,7 +160,7 @@ const draw_sizes = () => {
   chart.replaceChildren();
   value.sizes.forEach((size, place) => {
     const height = Math.max(0.4, 20 * size / largest);
-    drawn(chart, "rect", { x: place + 0.1, y: 20 - height, width: 0.8, height, class: value.order[place] === chosen ? "gc-here" : "" });
+    gcSvg(chart, "rect", { x: place + 0.1, y: 20 - height, width: 0.8, height, class: value.order[place] === chosen ? "gc-here" : "" });
   });
   const size = value.sizes[place_of(chosen)];
   const text = `Channels in each group, highest score first: ${Math.min(...value.sizes)} to ${largest}; ${name_of(chosen).toLowerCase()} has ${size}.`;
@@ -184,9 +176,9 @@ const draw_curve = () => {
   const up = (value) => 100 - 96 * value / top;
   cells.forEach((value, at) => {
     const width = 200 / cells.length, stays = detail.threshold === null || value > detail.threshold;
-    drawn(chart, "rect", { x: at * width, y: up(value), width: Math.max(width * 0.85, 0.3), height: Math.max(0.5, 100 - up(value)), class: stays ? "gc-here" : "" });
+    gcSvg(chart, "rect", { x: at * width, y: up(value), width: Math.max(width * 0.85, 0.3), height: Math.max(0.5, 100 - up(value)), class: stays ? "gc-here" : "" });
   });
-  if (detail.threshold !== null) drawn(chart, "line", { x1: 0, x2: 200, y1: up(detail.threshold), y2: up(detail.threshold), class: "gc-marker", "vector-effect": "non-scaling-stroke" });
+  if (detail.threshold !== null) gcSvg(chart, "line", { x1: 0, x2: 200, y1: up(detail.threshold), y2: up(detail.threshold), class: "gc-marker", "vector-effect": "non-scaling-stroke" });
   chart.setAttribute("aria-label", `${detail.kept} of ${detail.cellCount} cells stay${detail.threshold === null ? "" : "; the line is the threshold"}`);
 };
 
@@ -197,8 +189,8 @@ const draw_bars = () => {
   bars.replaceChildren();
   value.order.forEach((group, place) => {
     const height = Math.max(0.8, 98 * value.alphas[place] / top);
-    drawn(bars, "rect", { x: place + 0.08, y: 100 - height, width: 0.84, height, class: group === chosen ? "gc-here" : off.has(group) ? "gc-off" : "" });
-    drawn(bars, "rect", { x: place, y: 0, width: 1, height: 100, class: "gc-hit", "data-group": group }); // easy to point at
+    gcSvg(bars, "rect", { x: place + 0.08, y: 100 - height, width: 0.84, height, class: group === chosen ? "gc-here" : off.has(group) ? "gc-off" : "" });
+    gcSvg(bars, "rect", { x: place, y: 0, width: 1, height: 100, class: "gc-hit", "data-group": group }); // easy to point at
   });
   const place = place_of(chosen);
   for (const [name, text] of [["valuemin", 1], ["valuemax", count], ["valuenow", place + 1], ["valuetext", `${name_of(chosen)}, score ${score(place)}, ${place + 1} of ${count}`]]) bars.setAttribute(`aria-${name}`, text);
