@@ -25,14 +25,13 @@ from groupcam.ui.compared import (
 )
 from groupcam.ui.comparison import DEFAULT_METHODS, MOST, Comparisons
 from groupcam.ui.comparison_views import Board, pointing_value
-from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.forecast import forward_passes
 from groupcam.ui.layout import Layout, backbone_choices
 from groupcam.ui.pointing import parse_box
 from groupcam.ui.present import read_choice
 from groupcam.ui.run_events import UNEXPECTED, UPDATE_S
 from groupcam.ui.runs import Loading, fitted
-from groupcam.ui.tabs import AT_ONCE, PRIVATE
+from groupcam.ui.tabs import AT_ONCE
 from groupcam.ui.turns import Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
 
@@ -110,27 +109,17 @@ class CompareTab:
         self._ui = ui
         choice = [self.axis, *self.chosen.values()]
         raw: dict[str, Any] = {"preprocess": False}
-        running: dict[str, Any] = {
-            "fn": self.run,
-            "inputs": [self.turns.token, ui.color_map, *ui.present, *choice],
-            "outputs": [self.status, self.cards, self.entries, self.box, self.turns.again],
-            "trigger_mode": "multiple",
-            "concurrency_limit": 1,
-            "concurrency_id": MODEL_QUEUE,
-            **raw,
-            **PRIVATE,
-        }
-        waiting = {"show_progress": "minimal", "show_progress_on": self.status}
-        self.compare.click(
-            self.begin,
-            [ui.picture_id],
-            [self.turns.token, self.status],
-            trigger_mode="multiple",
-            **raw,
-            **AT_ONCE,
-        ).success(**{**running, **waiting})
-        self.turns.again.again(**running)
-        self.stop.click(self.stop_run, None, self.status, **AT_ONCE)
+        self.turns.connect(
+            status=self.status,
+            start=self.compare,
+            begin=self.begin,
+            begin_inputs=[ui.picture_id],
+            stop=self.stop,
+            stop_run=self.stop_run,
+            run=self.run,
+            inputs=[ui.color_map, *ui.present, *choice],
+            outputs=[self.cards, self.entries, self.box],
+        )
         self.box.draw(self.show_pointing, self.entries, self.pointing, **AT_ONCE)
         self.axis.change(self.show_axis, self.axis, list(self.chosen.values()), **raw, **AT_ONCE)
         ui.shown_backbone.change(

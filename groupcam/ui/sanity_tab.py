@@ -11,13 +11,11 @@ from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.saliency.methods import METHODS
 from groupcam.ui import cascade, components, views
 from groupcam.ui.cascade import Forgotten, Trained, Working, cascade_steps
-from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.layout import Layout
 from groupcam.ui.present import read_choice
 from groupcam.ui.run_events import UNEXPECTED, UPDATE_S
 from groupcam.ui.runs import Loading
 from groupcam.ui.sanity_views import Scrubber
-from groupcam.ui.tabs import AT_ONCE, PRIVATE
 from groupcam.ui.turns import Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
 
@@ -65,27 +63,17 @@ class SanityTab:
     def wire(self, ui: Layout, opened: gr.Tab) -> None:
         """Connect the events."""
         self._ui = ui
-        running: dict[str, Any] = {
-            "fn": self.run,
-            "inputs": [self.turns.token, ui.color_map, self.method, *ui.present],
-            "outputs": [self.status, self.scrubber, self.turns.again],
-            "trigger_mode": "multiple",
-            "concurrency_limit": 1,
-            "concurrency_id": MODEL_QUEUE,
-            "preprocess": False,
-            **PRIVATE,
-        }
-        waiting = {"show_progress": "minimal", "show_progress_on": self.status}
-        self.randomise.click(
-            self.begin,
-            [ui.picture_id],
-            [self.turns.token, self.status],
-            trigger_mode="multiple",
-            preprocess=False,
-            **AT_ONCE,
-        ).success(**{**running, **waiting})
-        self.turns.again.again(**running)
-        self.stop.click(self.stop_run, None, self.status, **AT_ONCE)
+        self.turns.connect(
+            status=self.status,
+            start=self.randomise,
+            begin=self.begin,
+            begin_inputs=[ui.picture_id],
+            stop=self.stop,
+            stop_run=self.stop_run,
+            run=self.run,
+            inputs=[ui.color_map, self.method, *ui.present],
+            outputs=[self.scrubber],
+        )
 
     # --- events ----------------------------------------------------------------------------------
 

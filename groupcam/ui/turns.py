@@ -13,7 +13,9 @@ from typing import Any
 import gradio as gr
 
 from groupcam.ui import components
+from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.latest import LatestWins
+from groupcam.ui.tabs import AT_ONCE, PRIVATE
 
 TURN_S = 2.0
 MOST_PAUSED = 64  # visitors' works between two turns; each may hold a network's activations
@@ -39,6 +41,53 @@ class Turns:
         # In the browser, not a State: a queued event must see the token of its own work.
         self.token = gr.Number(None, visible=False)
         self.again = components.from_assets("again", {}, elem_classes="gc-unseen")
+
+    def connect(
+        self,
+        status: Any,
+        start: gr.Button,
+        begin: Callable[..., Updates],
+        begin_inputs: list[Any],
+        stop: gr.Button,
+        stop_run: Callable[..., str],
+        run: Callable[..., Iterator[Updates | Any]],
+        inputs: list[Any],
+        outputs: list[Any],
+    ) -> None:
+        """Connect the buttons that begin and stop the work, and its turns.
+
+        Args:
+            status: the line that tells how far the work is; it alone shows that something runs.
+            start: the button that begins.
+            begin: its event; sets `token` and the status.
+            begin_inputs: what `begin` takes, raw.
+            stop: the button that stops.
+            stop_run: its event; returns the status.
+            run: one turn, by `follow`; takes the token, then the inputs, raw.
+            inputs: what else `run` takes.
+            outputs: what `run` updates beside the status.
+        """
+        turn: dict[str, Any] = {
+            "fn": run,
+            "inputs": [self.token, *inputs],
+            "outputs": [status, *outputs, self.again],
+            "trigger_mode": "multiple",
+            "concurrency_limit": 1,
+            "concurrency_id": MODEL_QUEUE,
+            "preprocess": False,
+            **PRIVATE,
+        }
+        first = {**turn, "show_progress": "minimal", "show_progress_on": status}
+        start.click(
+            begin,
+            begin_inputs,
+            [self.token, status],
+            trigger_mode="multiple",
+            preprocess=False,
+            **AT_ONCE,
+        ).success(**first)
+        self.again.again(**turn)
+        stop.click(stop_run, None, status, **AT_ONCE)
 
     def begin(self, session: str) -> int:
         """Return the token of new work; what the visitor had going is stale."""
