@@ -1,7 +1,5 @@
 """The real app in this process, and a Chromium with a fresh context for every test."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect
 from playwright.sync_api import Page as BrowserPage
 
 from groupcam.models import DEFAULT_BACKBONE
@@ -19,16 +17,9 @@ from groupcam.ui import launch_options
 from groupcam.ui.page import Page
 from groupcam.ui.workbench import Workbench
 from tests.browser.driver import Driver
+from tests.chromium import launched_chromium
 
 PATIENCE_MS = 60_000  # for one wait: the machine may be slow and busy
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 OpenPage = Callable[..., Driver]
 
@@ -95,13 +86,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    paths = [os.environ.get("GROUPCAM_CHROMIUM"), *map(shutil.which, names)]
-    path = next((path for path in paths if path), None)  # None: Playwright's own
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

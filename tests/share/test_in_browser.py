@@ -2,15 +2,13 @@
 
 import base64
 import dataclasses
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from groupcam.metrics import Curves
 from groupcam.metrics.curves import PerturbedPictures
@@ -18,6 +16,7 @@ from groupcam.models import Backbone
 from groupcam.share.film import write_film
 from groupcam.share.record import Record
 from groupcam.share.report import report_of
+from tests.chromium import launched_chromium
 
 pytestmark = pytest.mark.browser
 
@@ -33,15 +32,8 @@ PLAYED = """async (source) => {
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    paths = [os.environ.get("GROUPCAM_CHROMIUM"), *map(shutil.which, names)]
-    path = next((path for path in paths if path), None)  # None: Playwright's own
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with launched_chromium() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def test_film_plays_to_its_end(

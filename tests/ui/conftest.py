@@ -13,6 +13,7 @@ from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig, engine
 from groupcam.ui import run_events
 from groupcam.ui import workbench as workbench_module
+from groupcam.ui.page import Page
 from groupcam.ui.runs import Choice, Explained, Finished, Run
 from groupcam.ui.workbench import Workbench
 
@@ -46,6 +47,14 @@ def workbench(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     # A thread that compiles would compete with the test.
     monkeypatch.setattr(engine, "prepare_in_background", lambda backbone: None)
     return Workbench()
+
+
+@pytest.fixture
+def page(workbench: Workbench) -> Iterator[Page]:
+    page = Page(workbench)
+    demo = page.build()
+    yield page
+    demo.close()
 
 
 @pytest.fixture

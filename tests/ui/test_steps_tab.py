@@ -1,6 +1,6 @@
 """The Step by step tab's callbacks as Gradio calls them, with a tiny network."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,17 +11,8 @@ from groupcam.saliency import GroupCamConfig
 from groupcam.ui.page import Page
 from groupcam.ui.runs import Choice, Run
 from groupcam.ui.steps_tab import ADJUSTED, NO_PICTURE, NO_RUN, NOT_KEPT
-from groupcam.ui.workbench import Workbench
 
 Explain = Callable[[Choice], Run]
-
-
-@pytest.fixture
-def page(workbench: Workbench) -> Iterator[Page]:
-    page = Page(workbench)
-    demo = page.build()
-    yield page
-    demo.close()
 
 
 def event(**data: Any) -> Any:

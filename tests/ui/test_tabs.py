@@ -21,14 +21,6 @@ Updates = dict[Any, Any]
 
 
 @pytest.fixture
-def page(workbench: Workbench) -> Iterator[Page]:
-    page = Page(workbench)
-    demo = page.build()
-    yield page
-    demo.close()
-
-
-@pytest.fixture
 def picture_id(workbench: Workbench, picture_path: Path) -> str:
     return workbench.add_picture(picture_path)[0]
 
