@@ -49,7 +49,7 @@ class Layout:
             with gr.Column(elem_id="gc-results", min_width=0):
                 self.status = gr.HTML(views.status(WELCOME), elem_id="gc-status")
                 self.tabs: dict[str, gr.Tab] = {}
-                with gr.Tabs(elem_id="gc-tabs"):
+                with gr.Tabs(elem_id="gc-tabs") as self.tab_strip:
                     for name, title, place in ((EXPLAIN, "Explain", Layout._build_explain), *tabs):
                         with gr.Tab(title, id=name) as self.tabs[name]:
                             place(self)
@@ -128,6 +128,7 @@ class Layout:
         with gr.Row():
             self.run_again = gr.Button("Run again", size="sm", min_width=90)
             self.stop = gr.Button("Stop", size="sm", min_width=90)
+        self.link = components.from_assets("link", {}, elem_id="gc-link")
 
     def _build_explain(self) -> None:
         with gr.Row():

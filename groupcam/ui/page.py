@@ -1,12 +1,11 @@
 """The page: its tabs, which event of the shared controls calls what, how a picture comes in."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
-from groupcam.errors import GroupCamError
-from groupcam.models import DEFAULT_BACKBONE
-from groupcam.models.pool import BackboneKey
+from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.saliency import PRESETS
 from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
@@ -15,6 +14,8 @@ from groupcam.ui.comparison import Comparisons
 from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
+from groupcam.ui.links import Opening, opening_of
+from groupcam.ui.opening import Opener
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates
 from groupcam.ui.sanity_tab import SanityTab
@@ -23,8 +24,14 @@ from groupcam.ui.tabs import AT_ONCE, PRIVATE, Tab
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
+FIRST_EXAMPLE = "cat"  # explained at a first visit, so that there is something to see
+MOST_OPENING = 16  # at the same time; each may wait for a download
+
 # Group masks stand apart from the tabs, so that a phone shows them last; see page.css.
-SET_TAB = "() => {{ document.querySelector('#gc-main').dataset.tab = '{name}' }}"
+SET_TAB = (
+    "() => {{ document.querySelector('#gc-main').dataset.tab = '{name}'; "
+    "document.dispatchEvent(new Event('gc-tab')) }}"
+)
 
 
 class Page:
@@ -48,6 +55,7 @@ class Page:
         ) as demo:
             self.ui = Layout([(tab.name, tab.title, tab.place) for tab in self.tabs])
             self.runs = RunEvents(self.workbench, self.latest, self.ui)
+            self.opener = Opener(self.workbench, self.latest, self.ui, self.runs)
             self._wire(demo)
             self.views.wire(self.ui)
             for tab in self.tabs:
@@ -110,16 +118,16 @@ class Page:
             """After an event: wait until the choice rests, then run it."""
             run(event.success(**settling))
 
-        demo.load(
-            self.open_page,
-            None,
-            [
-                *(self.ui.weights, self.ui.weights_of),
-                *(self.ui.input_size, self.ui.layers, self.ui.class_name),
-                self.ui.shown_backbone,
-            ],
-            **PRIVATE,
+        run(
+            demo.load(
+                self.open_page,
+                None,
+                self.opener.outputs,
+                concurrency_limit=MOST_OPENING,
+                **PRIVATE,
+            )
         )
+        self.ui.choice.change(self.opener.link_of, self.ui.choice, self.ui.link, **AT_ONCE)
         demo.unload(self.leave)
         run(  # at once: a picture need not come to rest
             self.ui.picture.change(
@@ -161,11 +169,16 @@ class Page:
 
     # --- events: the picture and the choice ------------------------------------------------------
 
-    def open_page(self) -> Updates:
-        """Fill the lists for the default backbone."""
-        key = BackboneKey(DEFAULT_BACKBONE)
-        lists = self.runs.lists_of(key, self.workbench.load(key), "")
-        return {**self.runs.weights_of(key), **lists}
+    def open_page(self, request: gr.Request) -> Iterator[Updates]:
+        """Show what the address asks for, or at a first visit an example."""
+        session = str(request.session_hash)
+        try:
+            opening = opening_of(request.query_params) or Opening(example=FIRST_EXAMPLE)
+            yield from self.opener.steps(session, opening, None)
+        except (GroupCamError, TypeError, WeightsUnavailableError) as error:
+            yield from self.opener.steps(session, Opening(), None)
+            gr.Warning(str(error))
+            yield {self.ui.status: views.status(f"The link cannot be followed. {error}", "error")}
 
     def take_picture(
         self,

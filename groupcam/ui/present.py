@@ -41,14 +41,22 @@ def read_choice(
         TypeError: a value is of the wrong type.
     """
     view, config = controls.parse(settings)
-    backbone = BackboneKey(backbone_name)
-    if weights_of == backbone_name:
-        backbone = BackboneKey(backbone_name, None if weights == RANDOM_WEIGHTS else weights)
+    if weights_of != backbone_name:
+        weights = DEFAULT_WEIGHTS
     if shown_backbone is None or shown_backbone.name != backbone_name:
-        layer = None
-    elif input_size:
-        backbone = backbone._replace(input_size=_pixels(input_size))
+        layer, input_size = None, ""
+    backbone = key_of(backbone_name, weights, input_size)
     return Choice(picture_id, backbone, layer or None, class_name or None, config, view)
+
+
+def key_of(name: str, weights: str, input_size: str) -> BackboneKey:
+    """Return the backbone that the lists of names, weights and input sizes stand for.
+
+    Raises:
+        GroupCamError: the input size is no number of pixels.
+    """
+    size = _pixels(input_size) if input_size else None
+    return BackboneKey(name, None if weights == RANDOM_WEIGHTS else weights, size)
 
 
 def _pixels(text: str) -> int:
