@@ -46,6 +46,9 @@ class Driver:
     def number(self, label: str) -> Locator:
         return self.page.get_by_role("spinbutton", name=f"number input for {label}")
 
+    def open_tab(self, title: str) -> None:
+        self.page.get_by_role("tab", name=title).click()
+
     def search(self, label: str, text: str) -> None:
         """Type into a list and take the first hit with Enter."""
         box = self.box(label)
@@ -72,6 +75,11 @@ class Driver:
     def expect_caption(self, *parts: str) -> None:
         for part in parts:
             expect(self.caption).to_contain_text(part)
+
+    def expect_ready(self) -> None:
+        """See the page wait for a picture."""
+        expect(self.status).to_contain_text("Ready.")
+        expect(self.chosen_layer).to_have_text("blocks.6  ·  320 × 7 × 7  · default")
 
     def expect_done(self) -> None:
         expect(self.status.locator(".gc-done")).to_be_visible()

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.driver import EXAMPLES, POINTS, Driver
@@ -13,24 +13,6 @@ pytestmark = pytest.mark.browser
 
 LITE1 = "timm/tf_efficientnet_lite1"
 LITE0 = "timm/tf_efficientnet_lite0"
-
-# WCAG 2: contrast ratio of a node's text and the nearest opaque background behind it.
-CONTRAST = """node => {
-  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b]
-    .map((part) => part / 255)
-    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
-  let behind = node, background = [0, 0, 0, 0];
-  for (; behind; behind = behind.parentElement) {
-    background = parse(getComputedStyle(behind).backgroundColor);
-    if (background.length === 3 || background[3] === 1) break;
-  }
-  const [dark, bright] = [light(parse(getComputedStyle(node).color)), light(background)]
-    .sort((one, other) => one - other);
-  return (bright + 0.05) / (dark + 0.05);
-}"""
-
 
 # --- settings ----------------------------------------------------------------------------------
 
@@ -296,27 +278,3 @@ def test_a_phone_shows_everything_without_scrolling_sideways(open_page: OpenPage
     expect(driver.tiles).to_have_count(32)
     # Not `innerWidth`: a phone's browser zooms out to hold whatever is too wide.
     assert driver.page.evaluate("document.scrollingElement.scrollWidth") <= 391
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "?__theme=light",
-        "?__theme=dark",
-    ],
-)
-def test_texts_stand_out(open_page: OpenPage, query: str) -> None:
-    driver = open_page(query)
-    driver.explain_cat()
-
-    texts: dict[str, Locator] = {
-        "status": driver.status.locator(".gc-status"),
-        "caption": driver.caption,
-        "note": driver.page.locator(".gc-tiles-note"),
-        "tile": driver.page.locator(".gc-tile-name").first,
-        "numbers": driver.page.locator(".gc-tile-numbers").first,
-        "detail": driver.detail.locator("p").first,
-    }
-    ratios = {name: text.evaluate(CONTRAST) for name, text in texts.items()}
-
-    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}

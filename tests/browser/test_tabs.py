@@ -7,13 +7,8 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.driver import EXAMPLES, Driver
-from tests.browser.test_choices import CONTRAST
 
 pytestmark = pytest.mark.browser
-
-
-def open_tab(driver: Driver, name: str) -> None:
-    driver.page.get_by_role("tab", name=name).click()
 
 
 def keep_methods(driver: Driver, *titles: str) -> None:
@@ -36,7 +31,7 @@ def compare(driver: Driver) -> None:
 
 def compare_two(driver: Driver) -> None:
     """Compare the two cheapest methods that look at the class and at nothing."""
-    open_tab(driver, "Compare")
+    driver.open_tab("Compare")
     keep_methods(driver, "Grad-CAM", "Centre")
     compare(driver)
     expect(cards(driver)).to_have_count(2)
@@ -56,7 +51,7 @@ def stage(driver: Driver) -> Locator:
 
 
 def randomise(driver: Driver, method: str) -> None:
-    open_tab(driver, "Sanity")
+    driver.open_tab("Sanity")
     driver.page.get_by_role("radio", name=method, exact=True).check()
     driver.button("Randomise").click()
     expect(driver.page.locator("#gc-sanity-status .gc-done")).to_be_visible()
@@ -126,7 +121,7 @@ def test_stop_keeps_what_is_done_and_compare_goes_on(driver: Driver) -> None:
     driver.upload(EXAMPLES / "espresso.jpg")
     driver.expect_caption("espresso")
     status = driver.page.locator("#gc-compare-status")
-    open_tab(driver, "Compare")
+    driver.open_tab("Compare")
     compare(driver)
     expect(cards(driver).locator(".gc-heat:visible").first).to_be_visible()
 
@@ -145,17 +140,17 @@ def test_stop_keeps_what_is_done_and_compare_goes_on(driver: Driver) -> None:
 def test_the_latest_comparison_wins_and_leaving_the_tab_loses_nothing(driver: Driver) -> None:
     driver.explain_cat()
     heat = driver.heat_source()
-    open_tab(driver, "Compare")
+    driver.open_tab("Compare")
     compare(driver)
     expect(cards(driver)).to_have_count(4)
 
     keep_methods(driver, "Grad-CAM", "Centre")
     compare(driver)
-    open_tab(driver, "Explain")
+    driver.open_tab("Explain")
 
     expect(driver.tiles.first).to_be_visible()
     assert driver.heat_source() == heat
-    open_tab(driver, "Compare")
+    driver.open_tab("Compare")
     expect(driver.page.locator("#gc-compare-status")).to_contain_text("Done: 2 methods compared.")
     expect(cards(driver)).to_have_count(2)
     expect(driver.tiles.first).to_be_hidden()
@@ -163,15 +158,15 @@ def test_the_latest_comparison_wins_and_leaving_the_tab_loses_nothing(driver: Dr
 
 def test_too_few_methods_and_no_picture_are_told_in_a_sentence(driver: Driver) -> None:
     status = driver.page.locator("#gc-compare-status")
-    open_tab(driver, "Compare")
+    driver.open_tab("Compare")
 
     compare(driver)
     expect(status).to_contain_text("Choose a picture first")
-    open_tab(driver, "Sanity")
+    driver.open_tab("Sanity")
     driver.button("Randomise").click()
     expect(driver.page.locator("#gc-sanity-status")).to_contain_text("Choose a picture first")
     driver.explain_cat()
-    open_tab(driver, "Compare")
+    driver.open_tab("Compare")
     keep_methods(driver, "Grad-CAM")
     compare(driver)
 
@@ -179,7 +174,7 @@ def test_too_few_methods_and_no_picture_are_told_in_a_sentence(driver: Driver) -
 
 
 def test_the_list_of_layers_is_that_of_the_backbone(driver: Driver) -> None:
-    open_tab(driver, "Compare")
+    driver.open_tab("Compare")
 
     driver.page.get_by_role("radio", name="Layers").check()
 
@@ -223,7 +218,7 @@ def test_the_slider_goes_through_the_maps_and_the_verdict_tells_methods_apart(
 
 def test_stop_ends_a_check(driver: Driver) -> None:
     driver.explain_cat()
-    open_tab(driver, "Sanity")
+    driver.open_tab("Sanity")
     driver.button("Randomise").click()
     points = driver.page.locator(".gc-cascade circle")
     expect(points.nth(3)).to_be_attached()
@@ -278,25 +273,3 @@ def test_a_phone_shows_both_tabs_without_scrolling_sideways(open_page: OpenPage)
         for name in ("#gc-input", "#gc-results", "#gc-controls")
     ]
     assert tops == sorted(tops)
-
-
-@pytest.mark.parametrize("query", ["?__theme=light", "?__theme=dark"])
-def test_texts_stand_out(open_page: OpenPage, query: str) -> None:
-    driver = open_page(query)
-    driver.explain_cat()
-    compare_two(driver)
-    page = driver.page
-    texts = {
-        "title": cards(driver).first.locator("h4 span"),
-        "label": cards(driver).first.locator("dt").first,
-        "best": page.locator(".gc-best b").first,
-        "caption": page.locator("#gc-compare .gc-compare-caption"),
-        "note": page.locator(".gc-compare-note"),
-        "clear": page.locator(".gc-boxer-clear"),
-    }
-    ratios = {name: text.evaluate(CONTRAST) for name, text in texts.items()}
-    randomise(driver, "Sobel edges")
-    ratios["verdict"] = page.locator("#gc-sanity-status .gc-status").evaluate(CONTRAST)
-    ratios["now"] = page.locator(".gc-sanity-now small").evaluate(CONTRAST)
-
-    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}

@@ -1,0 +1,69 @@
+"""Everybody can use every tab: no serious finding of axe-core (WCAG 2.1 AA), at any width."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.driver import Driver
+from tests.browser.test_tabs import compare_two, randomise
+
+pytestmark = pytest.mark.browser
+
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
+WIDTHS = (360, 768, 1280, 2560)
+
+
+def see_steps(driver: Driver) -> None:
+    driver.open_tab("Step by step")
+    expect(driver.page.locator(".gc-steps-body")).to_be_visible()
+
+
+TABS: dict[str, Callable[[Driver], None]] = {
+    "Explain": lambda driver: driver.expect_done(),
+    "Step by step": see_steps,
+    "Compare": compare_two,
+    "Sanity": lambda driver: randomise(driver, "Sobel edges"),
+}
+
+
+def filled_tabs(driver: Driver) -> Iterator[str]:
+    """Fill one tab after the other with results, and yield its name."""
+    driver.explain_cat()
+    driver.expect_done()
+    for name, fill in TABS.items():
+        fill(driver)
+        yield name
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_tab(open_page: OpenPage, theme: str) -> None:
+    driver = open_page(f"__theme={theme}")
+    driver.button("Advanced").click()
+    findings = []
+
+    for tab in filled_tabs(driver):
+        found = Axe().run(driver.page, options=RULES).response["violations"]
+        findings += [
+            f"{tab}: {violation['id']} at {node['target']}: {node['failureSummary']}"
+            for violation in found
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+
+    assert findings == []
+
+
+def test_no_tab_is_wider_than_its_window(driver: Driver) -> None:
+    too_wide = []
+
+    for tab in filled_tabs(driver):
+        for width in WIDTHS:
+            driver.page.set_viewport_size({"width": width, "height": 900})
+            shown = driver.page.evaluate("document.scrollingElement.scrollWidth")
+            if shown > width:
+                too_wide.append(f"{tab}: {shown} px in {width} px")
+
+    assert too_wide == []
