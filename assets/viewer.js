@@ -19,7 +19,8 @@ const draw = () => {
   if (value.heat) heat.src = value.heat;
   Object.assign(heat.style, place);
   Object.assign(find(".gc-seen").style, place);
-  find(".gc-overlay .gc-picture").alt = `Saliency map on the picture: ${value.caption}`;
+  find(".gc-overlay .gc-picture").alt = `Saliency map on the picture: ${value.caption}. ${value.words}`;
+  find(".gc-words").textContent = value.words;
   find(".gc-caption").textContent = value.caption;
   find(".gc-blank").textContent = value.blank;
   find(".gc-blank").hidden = !value.blank;

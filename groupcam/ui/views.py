@@ -24,6 +24,7 @@ from groupcam.models import TargetLayer
 from groupcam.models.preprocessing import inner_part
 from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_weight, mask_caption
 from groupcam.render.heatmap import heatmap, masked_tile, overlay
+from groupcam.saliency.description import describe
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.saliency.scoring import masked_inputs
 from groupcam.ui.runs import Loading, Placed, Run, Scoring, Shown
@@ -98,8 +99,9 @@ def viewer(run: Run, color_map: str) -> dict[str, Any]:
     explanation = run.explanation
     value = _viewer(run, explanation.saliency_map, color_map, caption(run))
     if explanation.blank_reason:
-        value |= {"heat": "", "blank": explanation.blank_reason}
-    return value
+        return value | {"heat": "", "blank": explanation.blank_reason}
+    words = describe(inner_part(explanation.saliency_map, run.inner))
+    return value | {"words": f"{words[0].upper()}{words[1:]}."}
 
 
 def sharpening(scoring: Scoring, saliency_map: Tensor, color_map: str) -> dict[str, Any]:
@@ -127,6 +129,7 @@ def _viewer(shown: Shown, saliency_map: Tensor, color_map: str, text: str) -> di
         "aspect": width / height,
         "colors": [matplotlib.colors.to_hex(color) for color in colors],
         "caption": text,
+        "words": "",
         "blank": "",
     }
 

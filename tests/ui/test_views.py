@@ -125,7 +125,17 @@ def test_a_blank_map_has_a_reason_instead_of_a_heatmap(run: Run) -> None:
 
     shown = views.viewer(dataclasses.replace(run, explanation=explanation), "inferno")
 
-    assert (shown["heat"], shown["blank"]) == ("", "No group gained.")
+    assert (shown["heat"], shown["blank"], shown["words"]) == ("", "No group gained.", "")
+
+
+def test_the_map_is_told_in_words(run: Run) -> None:
+    saliency_map = torch.zeros_like(run.explanation.saliency_map)
+    saliency_map[:4, :4] = 1
+    explanation = dataclasses.replace(run.explanation, saliency_map=saliency_map)
+
+    words = views.viewer(dataclasses.replace(run, explanation=explanation), "inferno")["words"]
+
+    assert words.startswith("Strongest at the upper left; half of its energy lies on")
 
 
 @pytest.mark.parametrize("color_map", COLOR_MAPS)
