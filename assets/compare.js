@@ -94,7 +94,7 @@ const fill = (parts, card, place) => {
   parts.stage.classList.toggle("gc-card-waits", !card.heat);
   if (card.heat) {
     if (parts.heat.src !== card.heat) parts.heat.src = card.heat;
-    parts.heat.alt = `Saliency map: ${card.title}, ${card.about}`;
+    parts.heat.alt = `Saliency map: ${card.title}, ${card.about}. ${card.words}`;
     const [left, top, width, height] = card.box.map((part) => `${(100 * part).toFixed(3)}%`);
     for (const one of [parts.heat, seen]) Object.assign(one.style, { left, top, width, height });
   }

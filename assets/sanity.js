@@ -51,7 +51,7 @@ const show = () => {
   find(".gc-sanity-now").replaceChildren(place === 0 ? "The same " : `Random down to ${name} `, small);
   const heat = find("[data-side=random] .gc-heat");
   heat.src = value.heats[place];
-  heat.alt = `Saliency map, randomised down to ${name}`;
+  heat.alt = `Saliency map, ${place === 0 ? "nothing randomised" : `randomised down to ${name}`}. ${value.words[place]}`;
   draw_chart(value, place);
 };
 

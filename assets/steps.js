@@ -228,7 +228,7 @@ const draw_map = (answer) => {
   const heat = find(".gc-step-heat"), blank = find(".gc-inspector .gc-blank");
   heat.hidden = !answer.heat;
   if (answer.heat) heat.src = answer.heat;
-  heat.alt = "The map of the groups that are on";
+  heat.alt = `The map of the groups that are on. ${answer.words}`;
   blank.textContent = answer.blank;
   blank.hidden = !answer.blank;
 };

@@ -205,7 +205,11 @@ def _settings_text(config: GroupCamConfig) -> str:
 
 
 def _heat(shown: Compared, color_map: str) -> dict[str, Any]:
-    return {"heat": heat_uri(shown, shown.saliency_map, color_map), "box": box_of(shown)}
+    return {
+        "heat": heat_uri(shown, shown.saliency_map, color_map),
+        "words": views.words(shown, shown.saliency_map),
+        "box": box_of(shown),
+    }
 
 
 def heat_uri(place: Placed, saliency_map: torch.Tensor, color_map: str) -> str:

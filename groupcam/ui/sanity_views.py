@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from torch import Tensor
+
 from groupcam.images import downscale
 from groupcam.ui import views
 from groupcam.ui.cascade import Forgotten, Trained
@@ -21,7 +23,9 @@ class Scrubber:
         self._method = method
         self._color_map = color_map
         self._found: list[Forgotten] = []
-        self._heats = [heat_uri(trained, trained.saliency_map, color_map)]
+        self._heats: list[str] = []
+        self._words: list[str] = []
+        self._show(trained.saliency_map)
         height, width = trained.picture.rgb.shape[:2]
         self._picture = {
             "picture": views.data_uri(downscale(trained.picture.rgb, CARD_SIDE_PX)),
@@ -41,6 +45,7 @@ class Scrubber:
             "titles": [stage.title for stage in self._trained.stages],
             "layers": [len(stage.layers) for stage in self._trained.stages],
             "heats": list(self._heats),
+            "words": list(self._words),
             "blank": [not bool(self._trained.saliency_map.any())]
             + [not bool(one.saliency_map.any()) for one in self._found],
             "spearman": [round(one.spearman, 3) for one in self._found],
@@ -61,7 +66,11 @@ class Scrubber:
     def add(self, found: Forgotten) -> None:
         """Take the map after the next stage."""
         self._found.append(found)
-        self._heats.append(heat_uri(self._trained, found.saliency_map, self._color_map))
+        self._show(found.saliency_map)
+
+    def _show(self, saliency_map: Tensor) -> None:
+        self._heats.append(heat_uri(self._trained, saliency_map, self._color_map))
+        self._words.append(views.words(self._trained, saliency_map))
 
     @property
     def verdict(self) -> str:

@@ -100,8 +100,13 @@ def viewer(run: Run, color_map: str) -> dict[str, Any]:
     value = _viewer(run, explanation.saliency_map, color_map, caption(run))
     if explanation.blank_reason:
         return value | {"heat": "", "blank": explanation.blank_reason}
-    words = describe(inner_part(explanation.saliency_map, run.inner))
-    return value | {"words": f"{words[0].upper()}{words[1:]}."}
+    return value | {"words": words(run, explanation.saliency_map)}
+
+
+def words(place: Placed, saliency_map: Tensor) -> str:
+    """Return a sentence about the part of a map, (H, W), that lies on the picture."""
+    text = describe(inner_part(saliency_map, place.inner))
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def sharpening(scoring: Scoring, saliency_map: Tensor, color_map: str) -> dict[str, Any]:

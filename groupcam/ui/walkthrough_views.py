@@ -132,9 +132,11 @@ def switched(run: Run, groups: Sequence[Any], color_map: str) -> dict[str, Any]:
     try:
         saliency_map, blank = map_of_groups(run.explanation, groups)
     except (GroupCamError, TypeError) as error:
-        return {"run": run_id(run), "heat": "", "blank": str(error)}
-    heat = "" if blank else _heat_uri(saliency_map, color_map)
-    return {"run": run_id(run), "heat": heat, "blank": blank or ""}
+        return {"run": run_id(run), "heat": "", "words": "", "blank": str(error)}
+    if blank:
+        return {"run": run_id(run), "heat": "", "words": "", "blank": blank}
+    heat, words = _heat_uri(saliency_map, color_map), views.words(run, saliency_map)
+    return {"run": run_id(run), "heat": heat, "words": words, "blank": ""}
 
 
 # --- pictures ------------------------------------------------------------------------------------
