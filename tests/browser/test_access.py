@@ -56,8 +56,9 @@ def test_axe_finds_nothing_serious_on_any_tab(open_page: OpenPage, theme: str) -
     assert findings == []
 
 
-def test_no_tab_is_wider_than_its_window(driver: Driver) -> None:
+def test_every_tab_fits_and_fills_its_window(driver: Driver) -> None:
     too_wide = []
+    results: dict[int, set[int]] = {width: set() for width in WIDTHS}
 
     for tab in filled_tabs(driver):
         for width in WIDTHS:
@@ -65,5 +66,9 @@ def test_no_tab_is_wider_than_its_window(driver: Driver) -> None:
             shown = driver.page.evaluate("document.scrollingElement.scrollWidth")
             if shown > width:
                 too_wide.append(f"{tab}: {shown} px in {width} px")
+            box = driver.page.locator("#gc-results").bounding_box()
+            assert box is not None
+            results[width].add(round(box["width"]))
 
     assert too_wide == []
+    assert {width: len(widths) for width, widths in results.items()} == dict.fromkeys(WIDTHS, 1)
