@@ -19,7 +19,7 @@ from groupcam.evaluate.bench.report import (
     write_readme_section,
 )
 from groupcam.evaluate.bench.results import BenchResults, BenchSettings, load_results, save_results
-from groupcam.evaluate.bench.rounds import bench_steps
+from groupcam.evaluate.bench.rounds import bench_steps, progress_of
 from groupcam.evaluate.bench.speedups import (
     LEAST_SPEARMAN,
     MOST_AUC_DIFFERENCE,
@@ -85,7 +85,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help=f"write the results as {RESULTS_FILE} and {PLOT_FILE} into this folder",
+        help=f"write the results as {RESULTS_FILE} and {PLOT_FILE} into this folder; the same "
+        "command goes on where it was stopped",
     )
     parser.add_argument(
         "--readme",
@@ -132,9 +133,16 @@ def run(args: argparse.Namespace) -> None:
         quick=args.quick,
         pictures=tuple(map(str, pictures)),
     )
-    results = run_with_bar("Measuring", bench_steps(settings), lambda step: step)
+    file = None if args.out is None else args.out / RESULTS_FILE
+    earlier = load_results(file) if file is not None and file.exists() else None
+
+    def keep(results: BenchResults) -> tuple[int, int]:
+        if file is not None and (results.networks or results.growth):
+            save_results(results, file)
+        return progress_of(results)
+
+    results = run_with_bar("Measuring", bench_steps(settings, earlier), keep)
     if args.out is not None:
-        save_results(results, args.out / RESULTS_FILE)
         draw(results, args.out / PLOT_FILE)
     _print_results(results)
 

@@ -1,6 +1,7 @@
 """The bench: the plain form gives our results, and its numbers mean what they say."""
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -218,6 +219,29 @@ def test_growth_goes_along_one_axis_at_a_time() -> None:
 
 
 # --- pictures ----------------------------------------------------------------------------------
+
+
+def test_a_stopped_bench_goes_on_and_a_finished_one_begins_anew(
+    results: BenchResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def bench_network(name: str, _settings: BenchSettings) -> NetworkBench:
+        measured.append(name)
+        return dataclasses.replace(results.networks[0], backbone=name)
+
+    monkeypatch.setattr(rounds, "bench_network", bench_network)
+    settings = BenchSettings(backbones=("a", "b", "c"), quick=True)
+    stopped = list(itertools.islice(rounds.bench_steps(settings), 2))[-1]
+    others = dataclasses.replace(settings, repeats=1)
+
+    assert rounds.progress_of(stopped) == (1, 3)
+    done = finish(rounds.bench_steps(settings, stopped))
+    assert measured == ["a", "b", "c"]
+    assert [network.backbone for network in done.networks] == ["a", "b", "c"]
+    finish(rounds.bench_steps(settings, done))
+    finish(rounds.bench_steps(others, stopped))
+    assert measured[3:] == ["a", "b", "c"] * 2
 
 
 def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:

@@ -46,25 +46,52 @@ LONG_S = 15.0  # a run that takes longer is made once, not in every round
 MOST_MEMORY = 0.4
 
 
-def bench_steps(settings: BenchSettings) -> Generator[tuple[int, int], None, BenchResults]:
-    """Measure everything; yields (done, in all) after every network and point of growth."""
-    points = [] if settings.quick else growth_points(settings)
-    total = len(settings.backbones) + len(points)
-    networks, growth = [], []
-    yield 0, total
-    for name in settings.backbones:
-        networks.append(bench_network(name, settings))
-        yield len(networks), total
-    for groups, size in points:
-        growth.append(bench_growth(settings.backbones[0], groups, size, settings))
-        yield len(networks) + len(growth), total
-    return BenchResults(
+def bench_steps(
+    settings: BenchSettings, earlier: BenchResults | None = None
+) -> Generator[BenchResults, None, BenchResults]:
+    """Measure everything; yields what is there, at first and after every network and point.
+
+    Args:
+        settings: what to measure.
+        earlier: what a run that was stopped left. It goes on there, if that run had the same
+            settings, versions and machine.
+    """
+    results = BenchResults(
         measured=datetime.now(UTC).date().isoformat(),
         hardware=hardware(settings.device),
         versions=versions(),
         settings=settings,
-        networks=tuple(networks),
-        growth=tuple(growth),
+    )
+    if earlier is not None and _goes_on(earlier, results):
+        results = dataclasses.replace(results, networks=earlier.networks, growth=earlier.growth)
+    yield results
+    for name in settings.backbones[len(results.networks) :]:
+        networks = (*results.networks, bench_network(name, settings))
+        results = dataclasses.replace(results, networks=networks)
+        yield results
+    for groups, size in growth_points(settings)[len(results.growth) :]:
+        point = bench_growth(settings.backbones[0], groups, size, settings)
+        results = dataclasses.replace(results, growth=(*results.growth, point))
+        yield results
+    return results
+
+
+def progress_of(results: BenchResults) -> tuple[int, int]:
+    """Return how much was measured, and of how much."""
+    settings = results.settings
+    total = len(settings.backbones) + len(growth_points(settings))
+    return len(results.networks) + len(results.growth), total
+
+
+def _goes_on(earlier: BenchResults, begun: BenchResults) -> bool:
+    """Return whether an earlier run was the beginning of this one, and did not end."""
+    done, total = progress_of(earlier)
+    machine = ("device", "processor", "threads", "memory_gib")
+    return (
+        done < total
+        and earlier.settings == begun.settings
+        and earlier.versions == begun.versions
+        and all(earlier.hardware[name] == begun.hardware[name] for name in machine)
     )
 
 
@@ -106,6 +133,8 @@ def bench_network(name: str, settings: BenchSettings) -> NetworkBench:
 
 def growth_points(settings: BenchSettings) -> list[tuple[int, int]]:
     """Return the pairs (groups, size) of the growth: one grows while the other stays."""
+    if settings.quick:
+        return []
     groups, size = GroupCamConfig().groups, min(settings.sizes, default=0)
     points = [(count, size) for count in settings.groups if size]
     return list(dict.fromkeys([*points, *((groups, side) for side in settings.sizes)]))
