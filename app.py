@@ -1,7 +1,8 @@
-"""The web app: python app.py [--host HOST] [--port PORT].
+"""The web app: python app.py [--host HOST] [--port PORT] [--mcp].
 
 Environment: GROUPCAM_DEVICE names the device ("cpu"), GROUPCAM_MAX_PARAMETERS the largest backbone
-that visitors may load ("100M"; not set: any), GROUPCAM_BACKBONE_BYTES the memory for loaded ones.
+that visitors may load ("100M"; not set: any), GROUPCAM_BACKBONE_BYTES the memory for loaded ones,
+GROUPCAM_MCP=1 serves the endpoints to language models too, as --mcp does.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from typing import Any
 # No look-ups of Gradio's own; set before the import, which reads it.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from groupcam.ui import build_demo, launch_options
+from groupcam.ui import build_demo, launch_options, tool_options
 
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -42,13 +43,33 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Start the groupcam page.")
     parser.add_argument("--host", default=None, help="address to serve on (default: this machine)")
     parser.add_argument("--port", type=int, default=None, help="port (default: 7860 or the next)")
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        default=is_on("GROUPCAM_MCP"),
+        help="serve the endpoints as tools for language models too (MCP), at /gradio_api/mcp/",
+    )
     return parser.parse_args()
+
+
+def is_on(variable: str) -> bool:
+    """Return whether an environment variable is 1; 0, empty or not set: it is not."""
+    text = os.environ.get(variable, "").strip()
+    if text not in ("", "0", "1"):
+        raise SystemExit(f"{variable} must be 1 or 0; got '{text}'.")
+    return text == "1"
 
 
 demo = build_demo(**settings_from_environment())
 
 if __name__ == "__main__":
     arguments = parse_arguments()
+    options = launch_options()
+    if arguments.mcp:
+        try:
+            options |= tool_options(demo)
+        except RuntimeError as error:
+            raise SystemExit(f"{error} Or start without --mcp and GROUPCAM_MCP.") from error
     demo.queue(max_size=64).launch(
-        server_name=arguments.host, server_port=arguments.port, **launch_options()
+        server_name=arguments.host, server_port=arguments.port, **options
     )

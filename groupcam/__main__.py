@@ -22,6 +22,7 @@ VERBS = {
     "backbones": "List the networks that can be explained, those ready offline first.",
     "weights": "List all pretrained weights with size, data set, licence and accuracy.",
     "layers": "List the layers of a network that can be explained.",
+    "api": "Show how to call a running page from Python, JavaScript or curl, as Markdown.",
     "bench": "Measure the speed here, side by side with the plain algorithm and the bare forwards.",
 }
 EXIT_ERROR = 2

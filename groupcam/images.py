@@ -26,7 +26,7 @@ MAX_ASPECT = 20
 # A phone's multi-picture JPEG (MPO) is opened through JPEG. Compressed TIFF is refused below: it is
 # decoded by libtiff, where most memory errors of PIL before 13 lie (its notes on 13.0.0, Security).
 _PIL_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-_FORMATS_IN_WORDS = "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF"
+FORMATS_IN_WORDS = "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF"
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 _TRANSPOSE_OF_ORIENTATION = {
@@ -167,7 +167,7 @@ def _from_bytes(content: bytes, shown: str) -> Picture:
         raise GroupCamError(_too_many_bytes(shown))
     if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
         raise GroupCamError(
-            f"A picture must be a {_FORMATS_IN_WORDS} file; {shown} is a HEIC photo. "
+            f"A picture must be a {FORMATS_IN_WORDS} file; {shown} is a HEIC photo. "
             "Save or share it as JPEG."
         )
     if content.count(_EXIF_HEADER) > _MAX_EXIF_HEADERS:
@@ -187,7 +187,7 @@ def _from_bytes(content: bytes, shown: str) -> Picture:
         ) from error
     except Exception as error:  # PIL's readers raise nearly every type on crafted files
         raise GroupCamError(
-            f"A picture must be a {_FORMATS_IN_WORDS} file; {shown} is none of these, or is "
+            f"A picture must be a {FORMATS_IN_WORDS} file; {shown} is none of these, or is "
             "damaged. Save it as JPEG or PNG."
         ) from error
     with image:

@@ -129,7 +129,7 @@ def _require_number(name: str, value: object) -> None:
     """Refuse what is not a finite number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number; got {value!r}.")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise GroupCamError(f"{name} must be a finite number; got {value}.")
 
 

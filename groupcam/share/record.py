@@ -113,11 +113,8 @@ def manifest_of(record: Record) -> dict[str, Any]:
     Nothing in it depends on when or how fast the result was made.
     """
     explanation, network = record.explanation, record.network
-    weights = dataclasses.asdict(network.weights)
-    if network.weights.source == "file":
-        weights["tag"] = Path(network.weights.tag).name  # the folders are nobody else's business
     return {
-        "versions": _versions(),
+        "versions": versions(),
         "picture": {
             "file": record.picture_name,
             "sha256": record.picture_sha256,
@@ -127,13 +124,7 @@ def manifest_of(record: Record) -> dict[str, Any]:
             "seen_box": list(record.box),
             "input_box": list(record.inner),
         },
-        "network": {
-            "backbone": network.name,
-            "weights": weights,
-            "input_size": list(network.preprocessing.input_size),
-            "device": network.device,
-            "caveat": network.caveat,
-        },
+        "network": network_facts(network),
         "target_layer": explanation.target_layer,
         "config": dataclasses.asdict(explanation.config),
         "class": {
@@ -161,7 +152,21 @@ def top_classes(explanation: Explanation, class_names: Sequence[str]) -> list[di
     ]
 
 
-def _versions() -> dict[str, str]:
+def network_facts(network: Network) -> dict[str, Any]:
+    """Return what is to be told of a network as plain values."""
+    weights = dataclasses.asdict(network.weights)
+    if network.weights.source == "file":
+        weights["tag"] = Path(network.weights.tag).name  # the folders are nobody else's business
+    return {
+        "backbone": network.name,
+        "weights": weights,
+        "input_size": list(network.preprocessing.input_size),
+        "device": network.device,
+        "caveat": network.caveat,
+    }
+
+
+def versions() -> dict[str, str]:
     """Return the versions that the numbers depend on."""
     return {
         "groupcam": groupcam.__version__,

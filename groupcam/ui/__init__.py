@@ -1,5 +1,6 @@
 """The page: the only part of groupcam that needs Gradio."""
 
+import importlib.util
 import threading
 from typing import Any
 
@@ -53,3 +54,20 @@ def launch_options() -> dict[str, Any]:
         "enable_monitoring": False,
         "show_error": False,
     }
+
+
+def tool_options(demo: gr.Blocks) -> dict[str, Any]:
+    """Return more arguments for `launch`: they serve the endpoints to language models too (MCP).
+
+    Raises:
+        RuntimeError: the package that it takes is not installed.
+    """
+    if importlib.util.find_spec("mcp") is None:
+        raise RuntimeError(
+            "MCP needs the Python package mcp; it is not installed. Install it with "
+            "`pip install 'mcp<2'`."
+        )
+    # Only here: it takes as long to load as all the rest of the page's own code.
+    from groupcam.ui.tools import serve_tools
+
+    return serve_tools(demo)

@@ -2,44 +2,62 @@
 
 `/predict`, `/layers`, `/explain`, `/curves` and `/compare` take the names and defaults of the
 library. Values come as they were sent and are checked by the library, which says what is wrong.
+What they take is described in parameters.py, what they answer in answers.py.
 """
 
 import base64
 import dataclasses
-import functools
+import hashlib
 import io
 import logging
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import gradio as gr
 import numpy as np
+from gradio.components.api_component import Api
 from torch import Tensor
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
-from groupcam.evaluate.variants import parse_variant
+from groupcam.evaluate.variants import Variant, parse_variant
 from groupcam.images import Picture
 from groupcam.metrics.annotations import ObjectBox
-from groupcam.models import DEFAULT_BACKBONE, resolve_target_layer, target_layers
+from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.render.heatmap import DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.saliency import GroupCamConfig
-from groupcam.ui import views
+from groupcam.share.record import Network, network_facts, versions
+from groupcam.ui import answers, views
+from groupcam.ui.answers import Answer, schema_of
 from groupcam.ui.compared import Begun, Compared, Completed, Failed
-from groupcam.ui.comparison import DEFAULT_METHODS, Comparisons
+from groupcam.ui.comparison import Comparisons
 from groupcam.ui.components import MODEL_QUEUE, checked_settings
+from groupcam.ui.forecast import takes_settings
 from groupcam.ui.layout import TOP_CLASSES
+from groupcam.ui.parameters import (
+    BACKBONE,
+    COMPARED,
+    IMAGE_TEXT,
+    INCLUDED,
+    NETWORK,
+    SETTINGS,
+    TARGET,
+    Parameter,
+)
 from groupcam.ui.pointing import parse_box, pointing
-from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted
+from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted, fitted
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
-INCLUDED = ("overlay", "map", "none")
 OVERLAY_SIDE_PX = 448  # of the answer's overlays, so that six of them are no burden
 MOST_PASSES = 3000  # a call is answered in one go, while others wait
+MOST_CHARACTERS = 200  # of a name: the longest known has 44
+MOST_SAID = 2000  # characters of an error
 
-Answer = dict[str, Any]
 Found = TypeVar("Found", Predicted, Explained, Finished)
 logger = logging.getLogger(__name__)
 
@@ -47,119 +65,193 @@ logger = logging.getLogger(__name__)
 def add_endpoints(workbench: Workbench, comparisons: Comparisons) -> None:
     """Add the endpoints to the page that is being built."""
     endpoints = Endpoints(workbench, comparisons)
-    network: dict[str, Any] = {
-        "image": gr.Image(visible=False, type="filepath", image_mode=None, label="image"),
-        "backbone": gr.Textbox(DEFAULT_BACKBONE, visible=False, label="backbone"),
-        "view": gr.Textbox("crop", visible=False, label="view: crop, whole or fit"),
-    }
-    target: dict[str, Any] = {
-        "target_layer": gr.Textbox("", visible=False, label="target layer; empty: the default"),
-        "class_name": gr.Textbox("", visible=False, label="class or its index; empty: the top"),
-    }
-    settings: dict[str, Any] = {}
-    for field in dataclasses.fields(GroupCamConfig):
-        default = getattr(GroupCamConfig(), field.name)
-        component = gr.Textbox if isinstance(default, str) else gr.Number
-        settings[field.name] = component(default, visible=False, label=field.metadata["help"])
-    compared: dict[str, Any] = {
-        "methods": gr.JSON(
-            list(DEFAULT_METHODS),
-            visible=False,
-            label="2 to 6 methods; options as in 'rise:masks=500'",
-        ),
-        "include": gr.Textbox("overlay", visible=False, label="overlay, map or none"),
-        "box": gr.JSON(
-            [],
-            visible=False,
-            label="left, top, right, bottom in pixels of the picture; empty: none",
-        ),
-    }
-    for function, inputs in (
-        (endpoints.predict, network),
-        (endpoints.layers, {"backbone": network["backbone"]}),
-        (endpoints.explain, {**network, **target, **settings}),
-        (endpoints.curves, {**network, **target, **settings}),
-        (endpoints.compare, {**network, **target, **compared}),
-    ):
+    image = gr.Image(visible=False, type="filepath", image_mode=None, label=IMAGE_TEXT)
+    shared = {one.name: one.component() for one in (*NETWORK, *TARGET, *SETTINGS, *COMPARED)}
+    listed: Sequence[tuple[Callable[..., Any], Any, tuple[Parameter, ...]]] = (
+        (endpoints.predict, answers.Predictions, NETWORK),
+        (endpoints.layers, list[answers.Layer], (BACKBONE,)),
+        (endpoints.explain, answers.Explained, (*NETWORK, *TARGET, *SETTINGS)),
+        (endpoints.curves, answers.Curves, (*NETWORK, *TARGET, *SETTINGS)),
+        (endpoints.compare, answers.Comparison, (*NETWORK, *TARGET, *COMPARED)),
+    )
+    for function, answer, parameters in listed:
+        inputs: dict[str, Any] = {one.name: shared[one.name] for one in parameters}
+        if function != endpoints.layers:
+            inputs = {"image": image, **inputs}
         gr.Button(visible=False).click(
-            _with_clear_errors(function),
+            _served(function),
             inputs_kwargs=inputs,
-            outputs=gr.JSON(visible=False, label=function.__name__),
+            outputs=Api(None, schema_of(answer), "answer"),
             api_name=function.__name__,
-            api_description=function.__doc__,
             preprocess=False,
+            postprocess=False,
             concurrency_limit=1,
             concurrency_id=MODEL_QUEUE,
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A request whose names are known and whose picture is open."""
+
+    choice: Choice
+    picture: Picture
+    picture_sha256: str  # of its file
+    backbone: Backbone
+    layer: TargetLayer
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what it takes to have the answer again."""
+        size = (self.picture.rgb.shape[0], self.picture.rgb.shape[1])
+        preprocessing, view = self.backbone.preprocessing, self.choice.view
+        return {
+            "picture": {
+                "sha256": self.picture_sha256,
+                "size": size,
+                "notes": self.picture.notes,
+                "view": view,
+                "seen_box": preprocessing.box(size, view),
+                "input_box": preprocessing.inner(size, view),
+            },
+            "network": network_facts(Network.of(self.backbone)),
+            "versions": versions(),
+        }
+
+
 class Endpoints:
-    """What the endpoints answer."""
+    """What the endpoints answer; a method's docstring is its endpoint's public description."""
 
     def __init__(self, workbench: Workbench, comparisons: Comparisons) -> None:
         self._workbench = workbench
         self._comparisons = comparisons
 
-    def predict(self, image: Any, backbone: Any, view: Any) -> Answer:
-        """Return the top classes of a picture with their probabilities."""
-        return self._predictions(self._run(Predicted, image, backbone, view))
+    def predict(self, *, image: Any, backbone: Any, view: Any) -> Answer:
+        """Tell what an image classifier sees in a picture: its five most probable classes.
 
-    def layers(self, backbone: Any) -> list[Answer]:
-        """Return the layers of a backbone that can be explained, with shapes and the default."""
+        Costs one forward pass of the network, a fraction of a second. Use it first, to learn which
+        classes there are to explain.
+        """
+        asked = self._asked(image, backbone, view)
+        event = self._run(Predicted, asked)
+        return answers.Predictions(
+            **asked.facts,
+            backbone=event.backbone.name,
+            classes=[
+                answers.Prediction(index=index, label=label, probability=value)
+                for index, label, value in event.top(TOP_CLASSES)
+            ],
+        )
+
+    def layers(self, *, backbone: Any) -> list[Answer]:
+        """List the layers of an image classifier that can be explained, in order of execution.
+
+        Needs no picture. Use it to choose a target_layer for the other calls: early layers are
+        fine and say little about the class, late ones are coarse and say much.
+        """
         loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
-        return [dataclasses.asdict(layer) for layer in target_layers(loaded)]
+        return [answers.Layer(**dataclasses.asdict(layer)) for layer in target_layers(loaded)]
 
-    def explain(self, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
-        """Return map (base64 of a .npy file), overlay (PNG data URI) and every group's numbers."""
-        run = self._run(Explained, image, backbone, view, **options).run
+    def explain(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+        """Show where an image classifier looks for a class, by Group-CAM: a saliency map.
+
+        The channels of a layer are put into groups, each group becomes a mask, and the picture is
+        shown to the network through each mask: the more probable the class then is, the more the
+        mask weighs in the map. Costs a forward pass for each group and two more, about a second
+        at 32 groups on a CPU; the same call again costs nothing while its result is kept.
+        """
+        asked = self._asked_with(options, image, backbone, view)
+        run = self._run(Explained, asked).run
         explanation = run.explanation
         overlay = views.saved_overlay(run, DEFAULT_COLOR_MAP, DEFAULT_OPACITY)
         _, png = cv2.imencode(".png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
-        return {
-            "class_index": explanation.class_index,
-            "class_label": explanation.class_label,
-            "probability": explanation.probability,
-            "baseline_probability": explanation.baseline_probability,
-            "target_layer": explanation.target_layer,
-            "config": dataclasses.asdict(explanation.config),
-            "group_weights": explanation.group_weights.tolist(),
-            "masked_probability": explanation.masked_probability.tolist(),
-            "forward_passes": explanation.forward_passes,
-            "elapsed_s": explanation.elapsed_s,
-            "blank_reason": explanation.blank_reason,
-            "notes": list(run.picture.notes),
-            "saliency_map_npy": _npy(explanation.saliency_map),
-            "overlay": "data:image/png;base64," + base64.b64encode(png.tobytes()).decode(),
-        }
+        return answers.Explained(
+            **asked.facts,
+            class_index=explanation.class_index,
+            class_label=explanation.class_label,
+            probability=explanation.probability,
+            baseline_probability=explanation.baseline_probability,
+            target_layer=explanation.target_layer,
+            config=dataclasses.asdict(explanation.config),
+            group_weights=explanation.group_weights.tolist(),
+            masked_probability=explanation.masked_probability.tolist(),
+            forward_passes=explanation.forward_passes,
+            elapsed_s=explanation.elapsed_s,
+            blank_reason=explanation.blank_reason,
+            notes=run.picture.notes,
+            saliency_map_npy=_npy(explanation.saliency_map),
+            overlay="data:image/png;base64," + base64.b64encode(png.tobytes()).decode(),
+        )
 
-    def curves(self, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
-        """Return the insertion and deletion curves of the map with their areas."""
-        run = self._run(Finished, image, backbone, view, **options).run
+    def curves(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+        """Check a Group-CAM map against the network: insertion and deletion curves with areas.
+
+        Pixels are taken in order of falling saliency: insertion puts them into the blurred picture,
+        deletion takes them out of the picture. A map that shows what the network uses makes the
+        class probability rise early and fall early. Costs what the map costs and about 226 forward
+        passes more, some seconds on a CPU. Areas compare only within one protocol.
+        """
+        asked = self._asked_with(options, image, backbone, view)
+        run = self._run(Finished, asked).run
         assert run.curves is not None  # a finished run has them
-        return {
-            "class_index": run.curves.class_index,
-            "class_label": run.explanation.class_label,
-            "fractions": run.curves.fractions.tolist(),
-            "insertion": run.curves.insertion.tolist(),
-            "deletion": run.curves.deletion.tolist(),
-            "insertion_auc": run.curves.insertion_auc,
-            "deletion_auc": run.curves.deletion_auc,
-            "protocol": dataclasses.asdict(run.curves.protocol),
-        }
+        return answers.Curves(
+            **asked.facts,
+            class_index=run.curves.class_index,
+            class_label=run.explanation.class_label,
+            target_layer=run.explanation.target_layer,
+            config=dataclasses.asdict(run.explanation.config),
+            fractions=run.curves.fractions.tolist(),
+            insertion=run.curves.insertion.tolist(),
+            deletion=run.curves.deletion.tolist(),
+            insertion_auc=run.curves.insertion_auc,
+            deletion_auc=run.curves.deletion_auc,
+            over_all=run.curves.over_all,
+            protocol=dataclasses.asdict(run.curves.protocol),
+        )
 
-    def compare(self, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
-        """Return map, areas and cost of several methods on one picture, all of one class."""
+    def compare(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+        """Compare 2 to 6 saliency methods on one picture and class: maps, areas, cost.
+
+        All explain the same class of the same network at the same layer; a method that cannot be
+        used has an error in its place. Costs each map's passes (at most 3,000 together) and about
+        226 more for each method's curves: some seconds a method on a CPU.
+        """
         box = None if options["box"] in (None, []) else parse_box(options["box"])
-        include = options["include"]
+        include = _text("include", options["include"])
         if include not in INCLUDED:
             raise GroupCamError(f"include must be one of {', '.join(INCLUDED)}; got {include!r}.")
         methods = options["methods"]
         if not isinstance(methods, list) or not all(isinstance(name, str) for name in methods):
             raise GroupCamError(f"methods must be a list of names; got {methods!r}.")
-        variants = [parse_variant(name) for name in methods]
+        variants = [parse_variant(_text("method", name)) for name in methods]
         target = {name: options[name] for name in ("target_layer", "class_name")}
-        choice = self._choice(image, backbone, view, GroupCamConfig(), **target)
-        picture = self._workbench.picture_of(choice)
+        asked = self._asked(image, backbone, view, **target)
+        found, failed = self._compared(asked.choice, methods)
+        protocols = [one.curves.protocol for one in found.values() if one.curves is not None]
+        return answers.Comparison(
+            **asked.facts,
+            backbone=asked.backbone.name,
+            target_layer=asked.layer.name,
+            protocol=dataclasses.asdict(protocols[0]) if protocols else {},
+            methods=[
+                answers.ComparedMethod(
+                    method=name,
+                    title=variant.method.title,
+                    settings=_settings(variant, asked.layer),
+                    **(
+                        _numbers(found[place], asked.picture, include, box)
+                        if place in found
+                        else {"error": failed[place]}
+                    ),
+                )
+                for place, (name, variant) in enumerate(zip(methods, variants, strict=True))
+            ],
+        )
+
+    def _compared(
+        self, choice: Choice, methods: list[str]
+    ) -> tuple[dict[int, Compared], dict[int, str]]:
+        """Return the results, and why there is none, by the method's place."""
         found: dict[int, Compared] = {}
         failed: dict[int, str] = {}
         passes = 0
@@ -176,30 +268,47 @@ class Endpoints:
                 found[event.place] = event.result
             elif isinstance(event, Failed):
                 failed[event.place] = event.reason
-        return {
-            "backbone": choice.backbone.name,
-            "target_layer": choice.target_layer,
-            "methods": [
-                {"method": name, "title": variant.method.title}
-                | (
-                    _compared(found[place], picture, include, box)
-                    if place in found
-                    else {"error": failed[place]}
-                )
-                for place, (name, variant) in enumerate(zip(methods, variants, strict=True))
-            ],
-        }
+        return found, failed
 
-    def _run(
-        self, wanted: type[Found], image: Any, backbone: Any, view: Any, **options: Any
-    ) -> Found:
+    def _asked_with(self, options: dict[str, Any], image: Any, backbone: Any, view: Any) -> Asked:
+        """Return a request with settings of its own."""
+        target = {name: options.pop(name) for name in ("target_layer", "class_name")}
+        _, config = checked_settings(view, options)
+        return self._asked(image, backbone, view, config, **target)
+
+    def _asked(
+        self,
+        image: Any,
+        backbone: Any,
+        view: Any,
+        config: GroupCamConfig | None = None,
+        *,
+        target_layer: Any = "",
+        class_name: Any = "",
+    ) -> Asked:
+        """Return what was asked for; the backbone is loaded, and names are checked by it."""
+        path = uploaded_path(image)
+        layer_name = _text("target_layer", target_layer)
+        name = _text("class_name", class_name)
+        view, _ = checked_settings(view, {})
+        loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
+        layer = resolve_target_layer(loaded, layer_name or None)
+        if name:
+            name = loaded.class_names[loaded.class_index_of(name)]
+        picture_id, picture = self._workbench.add_picture(path)
+        choice = Choice(
+            picture_id,
+            BackboneKey(loaded.name),
+            layer.name,
+            name or None,
+            config or GroupCamConfig(),
+            view,
+        )
+        return Asked(choice, picture, _sha256(path), loaded, layer)
+
+    def _run(self, wanted: type[Found], asked: Asked) -> Found:
         """Run until the wanted event and return it."""
-        target = {
-            name: options.pop(name) for name in ("target_layer", "class_name") if name in options
-        }
-        view, config = checked_settings(view, options)
-        choice = self._choice(image, backbone, view, config, **target)
-        events: Any = self._workbench.run_steps(choice)
+        events: Any = self._workbench.run_steps(asked.choice)
         event: Event
         for event in events:
             if isinstance(event, wanted):
@@ -207,43 +316,13 @@ class Endpoints:
                 return event
         raise RuntimeError(f"The run ended without {wanted.__name__}.")
 
-    def _choice(
-        self,
-        image: Any,
-        backbone: Any,
-        view: Any,
-        config: GroupCamConfig,
-        *,
-        target_layer: Any = "",
-        class_name: Any = "",
-    ) -> Choice:
-        """Return what was asked for; the backbone is loaded, and names are checked by it."""
-        path = uploaded_path(image)
-        layer = _text("target_layer", target_layer)
-        name = _text("class_name", class_name)
-        view, _ = checked_settings(view, {})
-        loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
-        layer = resolve_target_layer(loaded, layer or None).name
-        if name:
-            name = loaded.class_names[loaded.class_index_of(name)]
-        picture_id, _ = self._workbench.add_picture(path)
-        return Choice(picture_id, BackboneKey(loaded.name), layer, name or None, config, view)
 
-    def _predictions(self, event: Predicted) -> Answer:
-        """Return the top classes, most probable first."""
-        return {
-            "backbone": event.backbone.name,
-            "classes": [
-                {"index": index, "label": label, "probability": value}
-                for index, label, value in event.top(TOP_CLASSES)
-            ],
-        }
-
-
-def _compared(result: Compared, picture: Picture, include: str, box: ObjectBox | None) -> Answer:
+def _numbers(
+    result: Compared, picture: Picture, include: str, box: ObjectBox | None
+) -> dict[str, Any]:
     """Return what one method gave."""
     assert result.curves is not None  # a completed entry has them
-    answer = {
+    numbers = {
         "class_index": result.class_index,
         "class_label": result.class_label,
         "probability": result.probability,
@@ -255,9 +334,9 @@ def _compared(result: Compared, picture: Picture, include: str, box: ObjectBox |
         "elapsed_s": result.elapsed_s,
     }
     if include == "map":
-        answer["saliency_map_npy"] = _npy(result.saliency_map)
+        numbers["saliency_map_npy"] = _npy(result.saliency_map)
     elif include == "overlay":
-        answer["overlay"] = views.data_uri(
+        numbers["overlay"] = views.data_uri(
             views.overlay_of(
                 picture,
                 result,
@@ -269,8 +348,15 @@ def _compared(result: Compared, picture: Picture, include: str, box: ObjectBox |
         )
     if box is not None:
         found = pointing(result, box)
-        answer |= {"energy_pointing_game": found.energy, "pointing_game": found.is_hit}
-    return answer
+        numbers |= {"energy_pointing_game": found.energy, "pointing_game": found.is_hit}
+    return numbers
+
+
+def _settings(variant: Variant, layer: TargetLayer) -> dict[str, Any]:
+    """Return all that a method was told, as plain data."""
+    if takes_settings(variant):
+        return {"config": dataclasses.asdict(fitted(GroupCamConfig(), layer))}
+    return variant.settings
 
 
 def _npy(saliency_map: Tensor) -> str:
@@ -280,26 +366,45 @@ def _npy(saliency_map: Tensor) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+def _sha256(path: Path) -> str:
+    """Return the checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _text(name: str, value: Any) -> str:
     """Return a parameter that must be a text; nothing counts as an empty one."""
     if value is None:
         return ""
     if not isinstance(value, str):
         raise GroupCamError(f"{name} must be a text; got {value!r}.")
+    if len(value) > MOST_CHARACTERS:
+        raise GroupCamError(
+            f"{name} must have at most {MOST_CHARACTERS} characters; got {len(value):,}."
+        )
     return value
 
 
-def _with_clear_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn what the caller can mend into one sentence, and hide everything else."""
+def _served(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an endpoint's function for Gradio, with its name and text, that gives plain values.
 
-    @functools.wraps(function)
-    def wrapped(*arguments: Any, **named: Any) -> Any:
+    What the caller can mend becomes one sentence, and everything else is hidden.
+    """
+
+    def served(**named: Any) -> Any:
         try:
-            return function(*arguments, **named)
+            answer = function(**named)
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
-            raise gr.Error(str(error)) from error
+            # What was sent may be in it, and be long.
+            sentence = textwrap.shorten(str(error), MOST_SAID, placeholder=" …")
+            raise gr.Error(sentence) from error
         except Exception as error:
             logger.exception("An endpoint failed.")
             raise gr.Error("Something went wrong here that should not have.") from error
+        return [one.plain() for one in answer] if isinstance(answer, list) else answer.plain()
 
-    return wrapped
+    # Not functools.wraps: Gradio reads the parameters' texts from the components only where the
+    # signature names none.
+    served.__name__ = function.__name__
+    served.__doc__ = function.__doc__
+    return served

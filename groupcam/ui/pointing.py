@@ -1,12 +1,13 @@
 """A box that a visitor drew on the picture, and how maps answer to it."""
 
-import math
 from dataclasses import dataclass
 
 from groupcam.errors import GroupCamError
 from groupcam.metrics.annotations import ObjectBox
 from groupcam.metrics.localisation import box_mask, energy_pointing_game, pointing_game
 from groupcam.ui.compared import Compared
+
+FAR_PX = 10**9  # further than any edge; NaN is not below it
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def parse_box(value: object) -> ObjectBox:
     numbers = [
         float(edge)
         for edge in (value if isinstance(value, list) else [])
-        if isinstance(edge, int | float) and math.isfinite(edge)
+        if isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < FAR_PX
     ]
     if len(numbers) != 4 or not isinstance(value, list) or len(value) != 4:
         raise GroupCamError(

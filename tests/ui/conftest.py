@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gradio_client import Client  # type: ignore[import-untyped]  # it ships no types
 from PIL import Image
 
 from groupcam.models import Backbone
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig, engine
-from groupcam.ui import run_events
+from groupcam.ui import build_demo, launch_options, run_events, tool_options
 from groupcam.ui import workbench as workbench_module
 from groupcam.ui.page import Page
 from groupcam.ui.runs import Choice, Explained, Finished, Run
@@ -25,6 +26,28 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="package")
+def url() -> Iterator[str]:
+    """The running app with its tools, as programs meet it."""
+    demo = build_demo()
+    _, address, _ = demo.queue(max_size=64).launch(
+        prevent_thread_lock=True,
+        server_name="127.0.0.1",
+        quiet=True,
+        **launch_options(),
+        **tool_options(demo),
+    )
+    yield address.rstrip("/")
+    demo.close()
+
+
+@pytest.fixture(scope="package")
+def client(url: str) -> Iterator[Client]:
+    client = Client(url, verbose=False, analytics_enabled=False)
+    yield client
+    client.close()
 
 
 @pytest.fixture

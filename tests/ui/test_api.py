@@ -1,16 +1,19 @@
 """The endpoints as programs meet them: through gradio_client, and by hand over HTTP."""
 
 import base64
+import dataclasses
+import hashlib
 import io
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+import torch
 from gradio_client import Client, handle_file  # type: ignore[import-untyped]  # it ships no types
 from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
 from PIL import Image
@@ -21,35 +24,29 @@ from groupcam.evaluate.one_picture import Subject, evaluate_picture
 from groupcam.evaluate.settings import EvaluateSettings
 from groupcam.models import DEFAULT_BACKBONE, Backbone
 from groupcam.saliency import GroupCamConfig
-from groupcam.ui import build_demo, launch_options
 from tests.support import ROOT
 
 CAT = ROOT / "assets" / "examples" / "cat.jpg"
+NAN = float("nan")
 GROUPS = 4  # as few as show a map: every group costs a forward pass
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    demo = build_demo()
-    _, address, _ = demo.queue(max_size=64).launch(
-        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
-    )
-    yield address.rstrip("/")
-    demo.close()
+def uploaded(client: Client) -> dict[str, Any]:
+    """The cat as an endpoint takes it, uploaded."""
+    request = httpx.post(f"{client.src}gradio_api/upload", files={"files": CAT.open("rb")})
+    return {"path": request.json()[0], "meta": {"_type": "gradio.FileData"}}
 
 
-@pytest.fixture(scope="module")
-def client(url: str) -> Iterator[Client]:
-    client = Client(url, verbose=False, analytics_enabled=False)
-    yield client
-    client.close()
+def call(url: str, name: str, parameters: Any) -> tuple[str, str]:
+    """Call an endpoint over plain HTTP; return the last event's kind and its data.
 
-
-def call(url: str, name: str, parameters: list[Any]) -> tuple[str, str]:
-    """Call an endpoint over plain HTTP; return the last event's kind and its data."""
+    The parameters go by their place, or by their name with "v2/" before the endpoint's.
+    """
+    body = {"data": parameters} if isinstance(parameters, list) else parameters
     request = urllib.request.Request(
         f"{url}/gradio_api/call/{name}",
-        json.dumps({"data": parameters}).encode(),
+        json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -238,6 +235,111 @@ def test_a_mistake_is_answered_with_a_sentence(
 
     assert message in str(error.value)
     assert "Traceback" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["predict", "explain", "curves", "compare"])
+def test_an_answer_has_what_it_takes_to_have_it_again(
+    client: Client, lite0: Backbone, name: str
+) -> None:
+    settings = {"groups": GROUPS} if name in ("explain", "curves") else {}
+    if name == "compare":
+        settings = {"methods": ["grad_cam", "centre"]}
+
+    answer = client.predict(image=handle_file(CAT), view="whole", **settings, api_name=f"/{name}")
+
+    picture, network = answer["picture"], answer["network"]
+    assert picture["sha256"] == hashlib.sha256(CAT.read_bytes()).hexdigest()
+    assert picture["view"] == "whole"
+    with Image.open(CAT) as cat:
+        assert picture["size"] == [cat.height, cat.width]
+        assert picture["seen_box"] == [0, 0, cat.height, cat.width]
+    assert picture["input_box"] == [0, 0, 224, 224]
+    assert network["backbone"] == DEFAULT_BACKBONE
+    assert network["weights"] == dataclasses.asdict(lite0.weights)
+    assert network["weights"]["sha256"] is not None
+    assert answer["versions"]["groupcam"] == groupcam.__version__
+    assert answer["versions"]["torch"] == torch.__version__
+    if name in ("explain", "curves"):
+        assert answer["config"] == {**vars(GroupCamConfig()), "groups": GROUPS}
+        assert answer["target_layer"] == "blocks.6"
+    if name in ("curves", "compare"):
+        assert answer["protocol"]["pixels_per_step"] == 448
+
+
+def test_compare_tells_the_settings_of_every_method(client: Client) -> None:
+    answer = client.predict(
+        image=handle_file(CAT),
+        methods=["group_cam:groups=4", "centre", "grad_cam"],
+        include="none",
+        api_name="/compare",
+    )
+
+    group_cam, centre, _ = (entry["settings"] for entry in answer["methods"])
+    assert group_cam == {"config": {**vars(GroupCamConfig()), "groups": 4}}
+    assert "config" not in centre
+    assert not any("overlay" in entry for entry in answer["methods"])
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value", "message"),
+    [
+        ("predict", "image", "cat.jpg", "image must be an uploaded file"),
+        ("predict", "image", 5, "image must be an uploaded file"),
+        ("predict", "image", ["a"], "image must be an uploaded file"),
+        ("predict", "image", {}, "image must be an uploaded file"),
+        ("predict", "view", 3, "view must be one of crop, whole, fit; got 3"),
+        ("predict", "view", ["crop"], "view must be one of crop, whole, fit; got ['crop']"),
+        ("predict", "backbone", {"a": 1}, "backbone must be a text; got {'a': 1}"),
+        ("layers", "backbone", 5, "backbone must be a text; got 5"),
+        ("layers", "backbone", "x" * 10_000, "backbone must have at most 200 characters"),
+        ("layers", "backbone", "timm/../../etc/passwd", "one of"),
+        ("layers", "backbone", "/etc/passwd", "one of"),
+        ("layers", "backbone", "timm/hf-hub:timm/resnet18", "one of"),
+        ("layers", "backbone", "timm/local-dir:/etc", "one of"),
+        ("explain", "target_layer", "../../etc/passwd", "blocks.6"),
+        ("explain", "target_layer", 6, "target_layer must be a text; got 6"),
+        ("explain", "class_name", "/etc/passwd", "The class must be one of the 1000"),
+        ("explain", "class_name", 285, "class_name must be a text; got 285"),
+        ("explain", "class_name", "1000", "between 0 and 999"),
+        ("explain", "class_name", "9" * 5000, "class_name must have at most 200 characters"),
+        ("explain", "groups", NAN, "groups must be a whole number; got nan"),
+        ("explain", "groups", None, "groups must be a whole number; got None"),
+        ("explain", "groups", True, "groups must be a whole number; got True"),
+        ("explain", "groups", 10**400, "320"),
+        ("explain", "blur_sigma_px", NAN, "blur_sigma_px must be a finite number; got nan"),
+        ("explain", "blur_sigma_px", 10**400, "blur_sigma_px must be between 0.1 and 1000"),
+        ("explain", "blur_sigma_px", -1, "blur_sigma_px must be between 0.1 and 1000; got -1"),
+        ("explain", "percentile", "60", "percentile must be a number; got '60'"),
+        ("explain", "percentile", 100, "percentile must be below 100"),
+        ("explain", "merge", ["raw"], "merge must be one of"),
+        ("explain", "precision", "float16", "precision must be one of float32, bfloat16"),
+        ("curves", "groups", -3, "groups must be at least 1; got -3"),
+        ("curves", "evidence", "Signed", "evidence must be one of signed, positive"),
+        ("curves", "view", "../crop", "view must be one of crop, whole, fit"),
+        ("compare", "methods", [5, "centre"], "methods must be a list of names"),
+        ("compare", "methods", [], "There must be 2 to 6 methods"),
+        ("compare", "methods", ["rise:masks=nan", "centre"], "masks in"),
+        ("compare", "methods", ["rise:masks=0", "centre"], "masks"),
+        ("compare", "methods", ["m" * 300, "centre"], "method must have at most 200 characters"),
+        ("compare", "include", ["map"], "include must be a text"),
+        ("compare", "box", [NAN, 0, 9, 9], "box must be a list of four numbers"),
+        ("compare", "box", [True, False, 9, 9], "box must be a list of four numbers"),
+        ("compare", "box", [0, 0, 10**400, 9], "box must be a list of four numbers"),
+        ("compare", "box", "0 0 9 9", "box must be a list of four numbers"),
+        ("compare", "class_name", "no such class", "The class must be one of the 1000"),
+    ],
+)
+def test_what_nobody_can_mean_is_answered_with_a_sentence(
+    url: str, uploaded: dict[str, Any], name: str, parameter: str, value: Any, message: str
+) -> None:
+    image = {} if name == "layers" else {"image": uploaded}
+
+    kind, data = call(url, f"v2/{name}", {**image, parameter: value})
+
+    assert kind == "error"
+    assert message in json.loads(data)["error"]
+    assert "Traceback" not in data
+    assert len(data) < 4000
 
 
 def test_a_file_that_is_no_picture_is_named(client: Client, tmp_path: Path) -> None:
