@@ -78,18 +78,22 @@ def test_every_parameter_and_every_key_of_the_answer_is_told(
     name: str, info: dict[str, Any], guide: str
 ) -> None:
     text = section(guide, name)
+    asked, _, answered = text.partition("\nAnswer: ")
     endpoint = info["named_endpoints"][name]
 
     for parameter in endpoint["parameters"]:
-        (row,) = re.findall(rf"^\| `{parameter['parameter_name']}` \|.*$", text, re.MULTILINE)
+        (row,) = re.findall(rf"^\| `{parameter['parameter_name']}` \|.*$", asked, re.MULTILINE)
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
         if parameter["parameter_has_default"]:
             assert json.loads(cells[2].strip("`")) == parameter["parameter_default"]
         else:
             assert cells[2] == "required"
         assert cells[3].endswith(".")
+    schema = endpoint["returns"][0]["type"]
+    for key in schema.get("properties", ()):
+        assert f"| `{key}` |" in answered
     assert "|  |" not in text  # no meaning is missing
-    assert endpoint["description"] in text
+    assert endpoint["description"] in asked
 
 
 def test_the_python_and_curl_examples_give_the_same_answers(guide: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ import anyio
 import gradio as gr
 import pytest
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
@@ -29,7 +29,7 @@ def in_session(url: str, work: Callable[[ClientSession], Awaitable[Any]]) -> Any
 
     async def connected() -> Any:
         async with (
-            streamablehttp_client(f"{url}/gradio_api/mcp/") as (reader, writer, _),
+            streamable_http_client(f"{url}/gradio_api/mcp/") as (reader, writer, _),
             ClientSession(reader, writer) as session,
         ):
             await session.initialize()
