@@ -76,7 +76,7 @@ class Predictions(Reproducible):
     """What `/predict` answers."""
 
     backbone: str = Field(description="name of the network")
-    classes: tuple[Prediction, ...] = Field(
+    classes: list[Prediction] = Field(
         description="the five most probable classes, most probable first"
     )
 
@@ -108,11 +108,11 @@ class Explained(Reproducible):
     )
     target_layer: str = Field(description="the layer whose channels were grouped")
     config: dict[str, Any] = Field(description="all settings of Group-CAM, defaults included")
-    group_weights: tuple[float, ...] = Field(
+    group_weights: list[float] = Field(
         description="weight of each group in the map: what its mask adds to the baseline's "
         "probability, at least 0"
     )
-    masked_probability: tuple[float, ...] = Field(
+    masked_probability: list[float] = Field(
         description="probability of the picture seen through each group's mask, 0 to 1"
     )
     forward_passes: int = Field(description="passes of the network that the map took")
@@ -137,13 +137,13 @@ class Curves(Reproducible):
     class_label: str = Field(description="name of the class")
     target_layer: str = Field(description="the layer whose channels were grouped")
     config: dict[str, Any] = Field(description="all settings of Group-CAM, defaults included")
-    fractions: tuple[float, ...] = Field(
+    fractions: list[float] = Field(
         description="fraction of the pixels changed at each point, 0 to 1"
     )
-    insertion: tuple[float, ...] = Field(
+    insertion: list[float] = Field(
         description="probability of the class while pixels come back, most salient first"
     )
-    deletion: tuple[float, ...] = Field(
+    deletion: list[float] = Field(
         description="probability of the class while pixels go, most salient first"
     )
     insertion_auc: float = Field(description="area under insertion, 0 to 1; higher is better")
@@ -196,7 +196,7 @@ class Comparison(Reproducible):
     backbone: str = Field(description="name of the network")
     target_layer: str = Field(description="the layer that the methods look at")
     protocol: dict[str, Any] = Field(description="how the curves changed pixels")
-    methods: tuple[ComparedMethod, ...] = Field(description="one entry a method, as asked for")
+    methods: list[ComparedMethod] = Field(description="one entry a method, as asked for")
 
 
 def schema_of(kind: Any) -> dict[str, Any]:

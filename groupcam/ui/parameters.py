@@ -34,10 +34,11 @@ class Parameter:
 
     def component(self) -> Api:
         """Return the component that makes Gradio document it; what is sent comes as it was sent."""
-        examples = {} if self.example is None else {"examples": [self.example]}
-        # The second text is the one that Gradio's own page of the API shows.
-        told = {"description": self.text, "additional_description": self.text}
-        return Api(self.default, {**self.schema, **examples, **told}, self.name)
+        told: Schema = {**self.schema, "description": self.text}
+        told["additional_description"] = self.text  # what Gradio's own page of the API shows
+        if self.example is not None:
+            told["examples"] = [self.example]
+        return Api(self.default, told, self.name)
 
 
 BACKBONE = Parameter(

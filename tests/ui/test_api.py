@@ -243,11 +243,11 @@ def test_a_mistake_is_answered_with_a_sentence(
 def test_an_answer_has_what_it_takes_to_have_it_again(
     client: Client, lite0: Backbone, name: str
 ) -> None:
-    settings = {"groups": GROUPS} if name in ("explain", "curves") else {}
+    settings: dict[str, Any] = {"groups": GROUPS} if name in ("explain", "curves") else {}
     if name == "compare":
         settings = {"methods": ["grad_cam", "centre"]}
 
-    answer = client.predict(image=handle_file(CAT), view="whole", **settings, api_name=f"/{name}")
+    answer = client.predict(image=handle_file(CAT), **settings, api_name=f"/{name}")
 
     picture, network = answer["picture"], answer["network"]
     assert picture["sha256"] == hashlib.sha256(CAT.read_bytes()).hexdigest()
