@@ -14,6 +14,7 @@ from groupcam.ui.comparison import Comparisons
 from groupcam.ui.components import MODEL_QUEUE
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
+from groupcam.ui.lessons_tab import LessonsTab
 from groupcam.ui.links import Opening, opening_of
 from groupcam.ui.opening import Opener
 from groupcam.ui.result_views import ResultViews
@@ -45,7 +46,8 @@ class Page:
         self.compare = CompareTab(self.workbench, self.comparisons)
         self.sanity = SanityTab(self.workbench)
         self.steps = StepsTab(self.workbench)
-        self.tabs: list[Tab] = [self.steps, self.compare, self.sanity]
+        self.lessons = LessonsTab(self.workbench, self.compare, self.comparisons)
+        self.tabs: list[Tab] = [self.steps, self.compare, self.sanity, self.lessons]
 
     def build(self) -> gr.Blocks:
         """Return the page."""
@@ -164,6 +166,7 @@ class Page:
                 )
             )
         then_run(self.steps.adjusted(self.ui))
+        run(self.lessons.opened(self.ui, self.opener))
         then_run(self.ui.run_again.click(self.runs.forget, None, None, **AT_ONCE))
         self.ui.stop.click(self.runs.stop_run, None, self.ui.status, **AT_ONCE)
 
