@@ -60,11 +60,8 @@ const draw_way = () => {
 };
 
 const draw_question = () => {
-  const { name, picture, picture_says, question, options } = lesson(), { option, committed } = here();
-  const image = find(".gc-lesson-picture img");
-  image.src = picture;
-  image.alt = picture_says;
-  find(".gc-lesson-picture figcaption").textContent = picture_says;
+  const { name, pictures, question, options } = lesson(), { option, committed } = here();
+  find(".gc-lesson-pictures").replaceChildren(...pictures.map(({ source, says }) => made("figure", {}, made("img", { src: source, alt: says }), made("figcaption", { textContent: says }))));
   find(".gc-lesson-question legend").textContent = question;
   find(".gc-lesson-question").disabled = committed;
   find(".gc-lesson-options").replaceChildren(...options.map((text, place) => {

@@ -100,7 +100,7 @@ def blurred(seen: UInt8Array, sigmas_px: Sequence[float]) -> str:
     for sigma in sigmas_px:
         hidden = gaussian_blur(pixels, sigma, _BLUR_KERNEL_PX).round().clamp(0, 255)
         rgb = hidden.permute(1, 2, 0).byte().numpy()
-        figures.append(picture_figure(rgb, f"blurred, sigma {sigma:g} px"))
+        figures.append(picture_figure(rgb, f"sigma {sigma:g}"))
     return f'<div class="gc-lesson-row">{"".join(figures)}</div>'
 
 

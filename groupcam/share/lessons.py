@@ -27,6 +27,16 @@ Facts = tuple[tuple[str, str], ...]
 Picture = npt.NDArray[np.uint8]
 
 
+PICTURES = {
+    "cat": "A cat",
+    "cat_and_espresso": "A cat above a cup of espresso, in one picture",
+    "espresso": "A cup of espresso",
+    "photographer": "A photographer behind a tripod",
+    "rocket": "A rocket before its launch",
+}
+"""What stands under an example's picture."""
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """What a scene gave."""
@@ -77,7 +87,6 @@ class Lesson:
     title: str
     explanation: tuple[str, ...]
     figure: Callable[[Picture], str]  # from the first scene's picture, as HTML
-    picture_says: str
     question: str
     options: tuple[Option, ...]
     right: int  # place of the option that comes true
@@ -86,6 +95,11 @@ class Lesson:
     look_in: str  # title of the tab
     answer: tuple[str, ...]
     numbers: Callable[[Sequence[Result | None]], tuple[str, ...]]  # sentences, as far as known
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """Return the names of the pictures that the lesson is about, in their order."""
+        return tuple(dict.fromkeys(scene.example for scene in self.scenes))
 
 
 # --- what is read from a run ---------------------------------------------------------------------
@@ -266,7 +280,6 @@ LESSONS: tuple[Lesson, ...] = (
             "is bright where the picture speaks for that one class.",
         ),
         figure=lambda seen: lesson_figures.weighted_sum(),
-        picture_says="A cat above a cup of espresso, in one picture",
         question="The network's first guess for this picture is “Egyptian cat”. Now we ask it "
         "about “espresso” instead. Where will the map be bright?",
         options=(
@@ -314,16 +327,15 @@ LESSONS: tuple[Lesson, ...] = (
         explanation=(
             "How much does a channel matter? Show the network only the part of the picture where "
             "the channel lights up, and ask again.",
-            "But this layer has 320 channels. One at a time, that is 320 questions for one map, "
-            "and a faint channel alone shows too little of the picture.",
-            "Group-CAM puts channels that light up at the same places into G groups. Each group "
-            "has one mask and gets one question.",
-            "The more the mask helps the class, the more the group counts in the map.",
+            "But this layer has 320 channels: one at a time, that is 320 questions for one map. "
+            "And one faint channel alone shows too little of the picture.",
+            "Group-CAM puts channels that light up at the same places into G groups, each with "
+            "one mask and one question.",
+            "The more its mask helps the class, the more a group counts in the map.",
         ),
         figure=lambda seen: lesson_figures.grouping(),
-        picture_says="A cup of espresso",
-        question="First we put all 320 channels into one group (G = 1), then into 32 groups "
-        "(G = 32). How does the bright area of the map change?",
+        question="First we put all 320 channels into one group, then into 32 groups. How does the "
+        "bright area of the map change?",
         options=(
             Option(
                 "It stays as it is: the channels are the same.",
@@ -353,8 +365,8 @@ LESSONS: tuple[Lesson, ...] = (
         "and step 6 has the map.",
         look_in="Step by step",
         answer=(
-            "With one group the network's answer makes no difference: whatever the score is, the "
-            "map is scaled to 0..1 in the end. All channels together give one broad patch.",
+            "With one group the network's answer makes no difference: whatever the score, "
+            "the map is scaled to 0..1 in the end. All channels together give one broad patch.",
             "With 32 groups the network is asked about each of 32 masks. Those that bring the "
             "espresso back count most, so the bright area shrinks.",
             "Each group costs one more look of the network. Two more are always needed: one at "
@@ -375,9 +387,8 @@ LESSONS: tuple[Lesson, ...] = (
             "over the blurred picture: p(through the mask) − p(blurred), and never below 0.",
         ),
         figure=lambda seen: lesson_figures.blurred(seen, (2.0, 50.0)),
-        picture_says="Chelsea the cat",
-        question="With sigma 50 nothing of the cat is left in the blurred picture. Now we hide "
-        "with sigma 2 only. How many of the 32 groups will still get a score above 0?",
+        question="Blurred with sigma 50, this is no Egyptian cat to the network. Now we hide with "
+        "sigma 2 only. How many of the 32 groups will still get a score above 0?",
         options=(
             Option(
                 "All of them: their masks are the same as before.",
@@ -423,14 +434,13 @@ LESSONS: tuple[Lesson, ...] = (
         explanation=(
             "A map claims that its bright pixels matter. Two curves test the claim.",
             "Deletion turns pixels grey, the brightest of the map first. A good map makes the "
-            "probability fall early, so the area under the curve (AUC) is small.",
-            "Insertion starts from the blurred picture and puts pixels back, the brightest first. "
-            "A good map makes the probability rise early, so the area is large.",
-            "But the pictures on the way are strange ones, full of holes. The network never met "
-            "such pictures when it learnt: they are off-distribution.",
+            "probability fall early: the area under the curve (AUC) is small.",
+            "Insertion puts pixels back into the blurred picture, the brightest first. Here a good "
+            "map gives a large area.",
+            "The pictures on the way are full of holes. Such pictures are off-distribution: the "
+            "network never met any when it learnt.",
         ),
         figure=lambda seen: lesson_figures.curves(),
-        picture_says="A cup of espresso",
         question="Map A, from Group-CAM, is one patch on the cup. Map B, from another method "
         "(guided backpropagation), marks single pixels scattered over edges. Which one gets the "
         "better, smaller area for deletion?",
@@ -462,8 +472,8 @@ LESSONS: tuple[Lesson, ...] = (
         "are chosen there, so just press Compare.",
         look_in="Compare",
         answer=(
-            "Map B wins at deletion, and by far. It does so by scattering: a few grey specks along "
-            "every edge make a picture that the network has never met.",
+            "Map B wins at deletion, and by far, although it shows no object. A few grey specks "
+            "along every edge make a picture that the network has never met.",
             "At insertion map A wins: a patch of real picture tells the network more than the same "
             "number of single pixels.",
             "So one curve alone can mislead. Look at both, and at the pictures behind them.",
@@ -485,7 +495,6 @@ LESSONS: tuple[Lesson, ...] = (
             "finer than that it cannot point.",
         ),
         figure=lambda seen: lesson_figures.boxed(seen, (("tripod", TRIPOD), ("man", MAN))),
-        picture_says="A photographer behind a tripod",
         question="The network calls this picture “tripod”. A second picture, a thin rocket in a "
         "wide evening sky, it calls “missile”. Where is the brightest place of each map?",
         options=(
@@ -516,8 +525,8 @@ LESSONS: tuple[Lesson, ...] = (
         "second one and look again.",
         look_in="Explain",
         answer=(
-            "For “tripod” the box around the tripod is much brighter than the picture on average, "
-            "and the box around the man is darker. The map speaks for the object.",
+            "For “tripod” the box around the tripod is clearly brighter than the picture on "
+            "average, and the box around the man is darker. The map speaks for the object.",
             "For “missile” the brightest place lies on the sky beside the rocket. That does not "
             "prove that the sky matters: a cell there also sees a part of the rocket.",
             "A map alone cannot settle such a case. Hide the object, or only the background, and "

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.models import DEFAULT_BACKBONE, Backbone, default_target_layer
 from groupcam.render.heatmap import DEFAULT_OPACITY, overlay
-from groupcam.share.lessons import LESSONS, Lesson, Result, Scene
+from groupcam.share.lessons import LESSONS, PICTURES, Lesson, Result, Scene
 from groupcam.share.sheet import sheet_of
 from groupcam.ui import components, views
 from groupcam.ui.compare_tab import CompareTab
@@ -62,7 +62,11 @@ class LessonsTab:
         self.is_shown = gr.State(False)
         self.lessons = components.from_assets("lessons", {}, elem_id="gc-lessons")
         self.told = components.from_assets("lesson_told", {}, elem_classes="gc-unseen")
-        self.sheet = gr.Button("Printable sheet for class", size="sm", min_width=90)
+        self.sheet = gr.Button(
+            "Printable sheet (questions and answers, 2 pages)",
+            size="sm",
+            elem_id="gc-lessons-sheet",
+        )
         self.file = gr.DownloadButton(visible="hidden", elem_id="gc-lessons-file")
 
     # --- wiring ----------------------------------------------------------------------------------
@@ -100,9 +104,11 @@ class LessonsTab:
                 "title": lesson.title,
                 "short": lesson.short,
                 "explanation": lesson.explanation,
-                "figure": lesson.figure(seen[lesson.scenes[0].example]),
-                "picture": views.data_uri(seen[lesson.scenes[0].example]),
-                "picture_says": lesson.picture_says,
+                "figure": lesson.figure(seen[lesson.examples[0]]),
+                "pictures": [
+                    {"source": views.data_uri(seen[name]), "says": PICTURES[name]}
+                    for name in lesson.examples
+                ],
                 "question": lesson.question,
                 "options": [option.text for option in lesson.options],
                 "scenes": [scene.button for scene in lesson.scenes],
@@ -172,7 +178,7 @@ class LessonsTab:
         preprocessing = self._backbone().preprocessing
         pictures = {path.stem: self._workbench.add_picture(path)[1] for path in EXAMPLES}
         return {
-            name: preprocessing.to_rgb(preprocessing(picture.rgb))[0]
+            name: preprocessing.to_rgb(preprocessing(picture.rgb))
             for name, picture in pictures.items()
         }
 
