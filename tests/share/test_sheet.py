@@ -1,0 +1,63 @@
+"""The printable sheet: all lessons on it, nothing fetched, two A4 pages."""
+
+import html
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from groupcam.saliency import GroupCamConfig
+from groupcam.share.lessons import LESSONS, PICTURES
+from groupcam.share.sheet import sheet_of
+from tests.chromium import launched_chromium
+
+
+@pytest.fixture(scope="module")
+def sheet() -> str:
+    noise = np.random.default_rng(0)
+    seen: dict[str, npt.NDArray[np.uint8]] = {
+        name: noise.integers(0, 256, (224, 224, 3), dtype=np.uint8) for name in PICTURES
+    }
+    return sheet_of(seen)
+
+
+def test_questions_come_before_the_answers(sheet: str) -> None:
+    text = html.unescape(sheet)
+    questions, _, answers = text.partition('<section class="answers">')
+
+    for lesson in LESSONS:
+        assert lesson.question in questions
+        assert all(option.text in questions for option in lesson.options)
+        letter = "ABCD"[lesson.right]
+        assert f"{letter}. {lesson.options[lesson.right].text}" in answers
+        assert lesson.answer[0] in answers
+        assert lesson.answer[0] not in questions
+    assert questions.count("<img") == sum(len(lesson.examples) for lesson in LESSONS)
+    assert questions.count("I think so because") == len(LESSONS)
+
+
+def test_the_method_is_the_default_one(sheet: str) -> None:
+    config = GroupCamConfig()
+
+    assert sheet.count('class="formula"') == 6
+    assert f"above percentile {config.percentile:g}" in sheet
+    # What the formulas and sentences on the sheet say in words.
+    assert (config.evidence, config.grouping, config.merge) == ("positive", "similar", "balanced")
+
+
+def test_it_fetches_and_runs_nothing(sheet: str) -> None:
+    assert not re.search(r'(?:src|href)="(?!data:)', sheet)
+    assert "<script" not in sheet
+    assert "default-src 'none'" in sheet
+
+
+@pytest.mark.browser
+def test_it_prints_on_two_pages_of_a4(sheet: str) -> None:
+    with launched_chromium() as browser:
+        page = browser.new_page()
+        page.set_content(sheet)
+        printed = page.pdf(prefer_css_page_size=True)
+
+    assert re.findall(rb"/Count (\d+)", printed) == [b"2"]
+    assert re.search(rb"/MediaBox \[0 0 59[45][.\d]* 84[12]", printed)  # A4 in points
