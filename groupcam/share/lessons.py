@@ -159,7 +159,7 @@ def _halves(explanation: Explanation) -> Facts:
 
 def _tell_halves(results: Sequence[Result | None]) -> tuple[str, ...]:
     return tuple(
-        f"In your run {percent(share_inside(result.explanation, half))} of the brightness for "
+        f"Measured: {percent(share_inside(result.explanation, half))} of the brightness for "
         f"“{result.explanation.class_label}” lies on the {thing}'s half."
         for result, half, thing in zip(
             results, (UPPER_HALF, LOWER_HALF), ("cat", "cup"), strict=True
@@ -181,7 +181,7 @@ def _tell_cost(results: Sequence[Result | None]) -> tuple[str, ...]:
     if one is None or many is None:
         return ()
     return (
-        f"In your runs the bright area falls from {percent(bright_area(one.explanation))} of the "
+        f"Measured: the bright area falls from {percent(bright_area(one.explanation))} of the "
         f"picture to {percent(bright_area(many.explanation))}. The price is "
         f"{many.explanation.forward_passes} looks of the network instead of "
         f"{one.explanation.forward_passes}.",
@@ -205,7 +205,7 @@ def _tell_gains(results: Sequence[Result | None]) -> tuple[str, ...]:
         if result is not None:
             explanation = result.explanation
             told.append(
-                f"In your run with sigma {explanation.config.blur_sigma_px:g}, "
+                f"Measured with sigma {explanation.config.blur_sigma_px:g}: "
                 f"p(blurred) is {percent(explanation.baseline_probability)}, and "
                 f"{gaining_groups(explanation)} of {len(explanation.group_weights)} groups have a "
                 "score above 0."
@@ -233,7 +233,7 @@ def _tell_boxes(results: Sequence[Result | None]) -> tuple[str, ...]:
             times = share_inside(result.explanation, box) / area_of(box)
             where = "inside" if has_peak_inside(result.explanation, box) else "outside"
             told.append(
-                f"In your run the box “{name}” is {times:.1f} times as bright as the picture on "
+                f"Measured: the box “{name}” is {times:.1f} times as bright as the picture on "
                 f"average. The brightest place lies {where} it."
             )
     return tuple(told)
@@ -251,7 +251,7 @@ def _tell_curves(results: Sequence[Result | None]) -> tuple[str, ...]:
     if result is None or result.curves is None:
         return ()
     told = [
-        f"In your run Group-CAM has insertion {result.curves.insertion_auc:.2f} and deletion "
+        f"Measured: Group-CAM has insertion {result.curves.insertion_auc:.2f} and deletion "
         f"{result.curves.deletion_auc:.2f}."
     ]
     other = result.compared.get(SCATTER)

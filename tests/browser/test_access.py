@@ -21,11 +21,20 @@ def see_steps(driver: Driver) -> None:
     expect(driver.page.locator(".gc-steps-body")).to_be_visible()
 
 
+def see_lessons(driver: Driver) -> None:
+    driver.open_tab("Lessons")
+    driver.page.get_by_role("radio", name="On the cat").check()
+    driver.button("This is my prediction").click()
+    driver.button("Open the answer").click()
+    expect(driver.page.locator(".gc-lesson-told")).to_be_visible()
+
+
 TABS: dict[str, Callable[[Driver], None]] = {
     "Explain": lambda driver: driver.expect_done(),
     "Step by step": see_steps,
     "Compare": compare_two,
     "Sanity": lambda driver: randomise(driver, "Sobel edges"),
+    "Lessons": see_lessons,
 }
 
 

@@ -122,7 +122,7 @@ def pieces(saliency_map: torch.Tensor) -> int:
     """Return into how many pieces the most salient twentieth of the pixels falls."""
     values = saliency_map.numpy()
     marked = (values > np.quantile(values, 0.95)).astype(np.uint8)
-    return cv2.connectedComponents(marked)[0] - 1  # without the background
+    return int(cv2.connectedComponents(marked)[0]) - 1  # without the background
 
 
 def test_lesson_object_is_sure_of_the_tripod_and_not_of_the_rocket(shown: Shown) -> None:
