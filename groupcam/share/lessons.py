@@ -432,13 +432,13 @@ LESSONS: tuple[Lesson, ...] = (
         short="Curves",
         title="How to read deletion and insertion",
         explanation=(
-            "A map claims that its bright pixels matter. Two curves test the claim.",
-            "Deletion turns pixels grey, the brightest of the map first. A good map makes the "
-            "probability fall early: the area under the curve (AUC) is small.",
-            "Insertion puts pixels back into the blurred picture, the brightest first. Here a good "
-            "map gives a large area.",
-            "The pictures on the way are full of holes. Such pictures are off-distribution: the "
-            "network never met any when it learnt.",
+            "A map claims that its bright pixels matter; two curves test this.",
+            "Deletion turns pixels grey, the brightest of the map first: a small area under the "
+            "curve (AUC) is good.",
+            "Insertion puts pixels back into the blurred picture, the brightest first: a large "
+            "area is good. The earlier the probability falls or rises, the better the map.",
+            "The pictures on the way are full of holes. The network never met such pictures when "
+            "it learnt: they are off-distribution.",
         ),
         figure=lambda seen: lesson_figures.curves(),
         question="Map A, from Group-CAM, is one patch on the cup. Map B, from another method "
