@@ -14,3 +14,7 @@ window.gcSvg = (parent, name, attributes = {}, text) => {
   parent.append(made)
   return made
 }
+
+// Numbers in words: a share of pixels, and a probability.
+window.gcShare = (part) => `${Number((100 * part).toFixed(1))}%`
+window.gcOdds = (value) => value > 0 && value < 0.0005 ? "<0.1%" : `${(100 * value).toFixed(1)}%`

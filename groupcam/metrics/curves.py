@@ -45,11 +45,30 @@ __all__ = [
     "PartialCurve",
     "PartialCurves",
     "PerturbedPictures",
+    "TopClasses",
     "changed_pixels",
     "curve_steps",
     "insertion_deletion",
     "perturbed_pictures",
 ]
+
+
+KEPT_CLASSES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class TopClasses:
+    """The most probable classes of pictures, the most probable first.
+
+    k is KEPT_CLASSES, or the number of classes where there are fewer.
+    """
+
+    indices: Tensor  # (..., k), int64
+    probabilities: Tensor  # (..., k)
+
+    def __getitem__(self, picture: int) -> "TopClasses":
+        """Return those of one place of the first axis."""
+        return TopClasses(self.indices[picture], self.probabilities[picture])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,8 +83,8 @@ class Curves:
     deletion: Tensor  # (S+1,): class probability
     insertion_auc: float  # higher is better
     deletion_auc: float  # lower is better
-    insertion_top_class: Tensor  # (S+1,), int64: the most probable class of each picture
-    deletion_top_class: Tensor  # (S+1,), int64
+    insertion_top: TopClasses  # (S+1, k): of each perturbed picture
+    deletion_top: TopClasses  # (S+1, k)
     class_index: int
     protocol: CurveProtocol
 
@@ -96,6 +115,16 @@ class Curves:
         return self.insertion_auc - self.deletion_auc
 
     @property
+    def insertion_top_class(self) -> Tensor:
+        """Return the most probable class of each picture, int64 (S+1,)."""
+        return self.insertion_top.indices[:, 0]
+
+    @property
+    def deletion_top_class(self) -> Tensor:
+        """Return the most probable class of each picture, int64 (S+1,)."""
+        return self.deletion_top.indices[:, 0]
+
+    @property
     def insertion_retained(self) -> Tensor:
         """Return where the top class is that of the whole picture, bool (S+1,)."""
         # The whole picture ends insertion and begins deletion.
@@ -116,8 +145,8 @@ class CurvesBatch:
     deletion: Tensor  # (N, S+1)
     insertion_auc: Tensor  # (N,)
     deletion_auc: Tensor  # (N,)
-    insertion_top_class: Tensor  # (N, S+1), int64
-    deletion_top_class: Tensor  # (N, S+1), int64
+    insertion_top: TopClasses  # (N, S+1, k)
+    deletion_top: TopClasses  # (N, S+1, k)
     class_index: Tensor  # (N,), int64
     protocol: CurveProtocol
 
@@ -129,12 +158,14 @@ class CurvesBatch:
     @property
     def insertion_retained(self) -> Tensor:
         """Return where the top class is that of the whole picture, bool (N, S+1)."""
-        return self.insertion_top_class == self.insertion_top_class[:, -1:]
+        top_class = self.insertion_top.indices[..., 0]
+        return top_class == top_class[:, -1:]
 
     @property
     def deletion_retained(self) -> Tensor:
         """Return where the top class is that of the whole picture, bool (N, S+1)."""
-        return self.deletion_top_class == self.deletion_top_class[:, :1]
+        top_class = self.deletion_top.indices[..., 0]
+        return top_class == top_class[:, :1]
 
     def __len__(self) -> int:
         """Return the number of pictures N."""
@@ -152,8 +183,8 @@ class CurvesBatch:
             deletion=self.deletion[picture],
             insertion_auc=float(self.insertion_auc[picture]),
             deletion_auc=float(self.deletion_auc[picture]),
-            insertion_top_class=self.insertion_top_class[picture],
-            deletion_top_class=self.deletion_top_class[picture],
+            insertion_top=self.insertion_top[picture],
+            deletion_top=self.deletion_top[picture],
             class_index=int(self.class_index[picture]),
             protocol=self.protocol,
         )
@@ -163,8 +194,10 @@ class CurvesBatch:
 class PartialCurve:
     """The P points of one curve that are ready, in order of the fraction."""
 
+    places: Tensor  # (P,), int64, ascending: which of the complete curve's points these are
     fractions: Tensor  # (P,)
     values: Tensor  # (P,): class probability
+    top: TopClasses  # (P, k)
     total: int  # S+1
 
     @property
@@ -280,7 +313,8 @@ def curve_steps(
     pixels = changed_pixels(inputs.shape[-2] * inputs.shape[-1], protocol)  # (S+1,)
     fractions = pixels / pixels[-1]
     curves = torch.zeros(2, len(inputs), len(pixels))  # insertion and deletion, on the CPU
-    top_class = torch.zeros(curves.shape, dtype=torch.int64)
+    kept = (*curves.shape, min(KEPT_CLASSES, len(backbone.class_names)))
+    top = TopClasses(torch.zeros(kept, dtype=torch.int64), torch.zeros(kept))
     micro_batch = plan_of(backbone).micro_batch
     for picture in range(len(inputs)):
         pictures = perturbed_pictures(inputs[picture], saliency_maps[picture], protocol)
@@ -296,10 +330,20 @@ def curve_steps(
             logits = forward(backbone, batch)
             values = class_probability(logits, classes).cpu()
             curves[which, picture, places] = values
-            top_class[which, picture, places] = logits.argmax(dim=1).cpu()
+            found = _top_classes(logits, kept[-1])
+            top.indices[which, picture, places] = found.indices.cpu()
+            top.probabilities[which, picture, places] = found.probabilities.cpu()
             refinement.add(points, values.double().numpy())
             insertion, deletion = (
-                PartialCurve(fractions[ready], curves[curve, picture, ready], len(pixels))
+                PartialCurve(
+                    places=ready,
+                    fractions=fractions[ready],
+                    values=curves[curve, picture, ready],
+                    top=TopClasses(
+                        top.indices[curve, picture, ready], top.probabilities[curve, picture, ready]
+                    ),
+                    total=len(pixels),
+                )
                 for curve in (0, 1)
                 for ready in [torch.from_numpy(refinement.ready(curve))]
             )
@@ -311,8 +355,14 @@ def curve_steps(
         deletion=deletions,
         insertion_auc=area_under_curve(insertions, fractions),
         deletion_auc=area_under_curve(deletions, fractions),
-        insertion_top_class=top_class[0],
-        deletion_top_class=top_class[1],
+        insertion_top=top[0],
+        deletion_top=top[1],
         class_index=class_index.cpu(),
         protocol=protocol,
     )
+
+
+def _top_classes(logits: Tensor, count: int) -> TopClasses:
+    """Return the most probable classes of each row of logits, (N, K)."""
+    indices = logits.topk(count, dim=1).indices  # not of probabilities: those may be level at 0
+    return TopClasses(indices, logits.float().softmax(dim=1).gather(1, indices))

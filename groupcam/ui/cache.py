@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -23,6 +23,16 @@ class ByteBoundedCache(Generic[Value]):
                 return None
             self._entries.move_to_end(key)
             return self._entries[key][0]
+
+    def find(self, is_wanted: Callable[[Value], bool]) -> Value | None:
+        """Return the first wanted value, which counts as used now, or None."""
+        with self._lock:
+            keys = (key for key, (value, _) in self._entries.items() if is_wanted(value))
+            found = next(keys, None)
+            if found is None:
+                return None
+            self._entries.move_to_end(found)
+            return self._entries[found][0]
 
     def put(self, key: Hashable, value: Value, size_bytes: int) -> None:
         """Keep a value; the ones not used for longest go until all fit. The newest stays."""

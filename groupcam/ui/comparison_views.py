@@ -17,7 +17,7 @@ from groupcam.metrics.annotations import ObjectBox
 from groupcam.models.preprocessing import inner_part
 from groupcam.render.heatmap import heatmap
 from groupcam.saliency import GroupCamConfig
-from groupcam.ui import compared, views
+from groupcam.ui import compared, curve_views, views
 from groupcam.ui.compared import Axis, Compared, Entry
 from groupcam.ui.forecast import takes_settings
 from groupcam.ui.pointing import pointing
@@ -122,7 +122,7 @@ class Board:
             self._show_map(event.place, event.result)
         elif isinstance(event, compared.Tracing):
             points = event.points
-            curves = views.curve_points(points)
+            curves = curve_views.curve_points(points)
             part = _part(points.done, points.total)
             self._change(event.place, state="traces", text="Curves", part=part, **curves)
         elif isinstance(event, compared.Completed):
@@ -133,7 +133,7 @@ class Board:
                 state="done",
                 text="",
                 over_all=done.over_all,
-                **views.finished_points(done),
+                **curve_views.finished_points(done),
             )
         elif isinstance(event, compared.Failed):
             self._change(event.place, state="failed", text=event.reason)

@@ -10,6 +10,7 @@ from groupcam.models.families import check_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
 from groupcam.ui import components, views
 from groupcam.ui.components import EXAMPLES
+from groupcam.ui.exports import EXPORTS
 from groupcam.ui.present import DEFAULT_WEIGHTS
 
 TOP_CLASSES = 5
@@ -152,18 +153,22 @@ class Layout:
                     self.opacity = gr.Slider(
                         0, 1, value=DEFAULT_OPACITY, step=0.05, label="Opacity", min_width=190
                     )
-                with gr.Row():
-                    self.save_overlay = gr.Button("Overlay (PNG)", size="sm", min_width=90)
-                    self.save_map = gr.Button("Map (NPY)", size="sm", min_width=90)
-                    self.save_curves = gr.Button("Curves (CSV)", size="sm", min_width=90)
-                self.file = gr.DownloadButton(visible="hidden", elem_id="gc-file")
+                gr.Markdown("### Download")
+                with gr.Row(elem_id="gc-downloads"):
+                    self.downloads = {
+                        kind: gr.Button(export.label, size="sm", min_width=90)
+                        for kind, export in EXPORTS.items()
+                    }
+                self.download_status = gr.HTML("", elem_id="gc-download-status")
+                self.pinned = gr.Textbox("", visible=False)  # ids of runs, by the chart
+                self.files = {
+                    kind: gr.DownloadButton(visible="hidden", elem_id=f"gc-file-{kind}")
+                    for kind in EXPORTS
+                }
             with gr.Column(scale=5, min_width=320, elem_classes="gc-panel"):
                 gr.Markdown("### Does it matter? Deletion and insertion")
                 self.curves = components.from_assets("curves", {}, elem_id="gc-curves")
-                self.fraction = gr.Slider(
-                    0, 100, value=20, step=1, label="Pixels changed (%)", interactive=True
-                )
-                self.perturbed = gr.HTML("", elem_id="gc-perturbed")
+                self.perturbed = components.from_assets("perturbed", {}, elem_id="gc-perturbed")
 
     def _build_masks(self) -> None:
         with gr.Row():

@@ -12,6 +12,7 @@ from groupcam.ui.api import add_endpoints
 from groupcam.ui.compare_tab import CompareTab
 from groupcam.ui.comparison import Comparisons
 from groupcam.ui.components import MODEL_QUEUE
+from groupcam.ui.downloads import Downloads
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
 from groupcam.ui.lessons_tab import LessonsTab
@@ -42,6 +43,7 @@ class Page:
         self.workbench = workbench
         self.latest = LatestWins()
         self.views = ResultViews(self.workbench)
+        self.downloads = Downloads(self.workbench)
         self.comparisons = Comparisons(self.workbench)
         self.compare = CompareTab(self.workbench, self.comparisons)
         self.sanity = SanityTab(self.workbench)
@@ -60,6 +62,7 @@ class Page:
             self.opener = Opener(self.workbench, self.latest, self.ui, self.runs)
             self._wire(demo)
             self.views.wire(self.ui)
+            self.downloads.wire(self.ui)
             for tab in self.tabs:
                 tab.wire(self.ui, self.ui.tabs[tab.name])
             for name, opened in self.ui.tabs.items():
@@ -77,7 +80,6 @@ class Page:
             self.ui.shown_backbone,
             self.ui.weights_of,
             self.ui.color_map,
-            self.ui.fraction,
         ]
         outputs = [
             *(self.ui.status, self.ui.viewer, self.ui.top, self.ui.masks),

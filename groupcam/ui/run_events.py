@@ -18,7 +18,7 @@ from groupcam.models.catalogue import weight_tags
 from groupcam.models.input_size import input_sizes
 from groupcam.models.pool import BackboneKey
 from groupcam.steps import relay
-from groupcam.ui import views
+from groupcam.ui import curve_views, views
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import TOP_CLASSES, TOP_PREDICTION, Layout
 from groupcam.ui.present import DEFAULT_WEIGHTS, RANDOM_WEIGHTS, read_choice
@@ -107,7 +107,6 @@ class RunEvents:
         shown_backbone: BackboneKey | None,
         weights_of: str,
         color_map: str,
-        percent: float,
         backbone_name: str,
         weights: str,
         input_size: str,
@@ -135,7 +134,7 @@ class RunEvents:
                 class_name,
                 *settings,
             )
-            steps = self._steps(wish, shown_backbone, color_map, percent)
+            steps = self._steps(wish, shown_backbone, color_map)
             for updates in steps:
                 if not self.latest.is_fresh(session, token):
                     yield gr.skip()
@@ -156,7 +155,7 @@ class RunEvents:
         return {self.ui.status: views.status(message, "error")}
 
     def _steps(
-        self, wish: Choice, shown_backbone: BackboneKey | None, color_map: str, percent: float
+        self, wish: Choice, shown_backbone: BackboneKey | None, color_map: str
     ) -> Iterator[Updates]:
         """Load the backbone, bring the wish and the lists in line with it, and run."""
         backbone = yield from relay(
@@ -181,7 +180,7 @@ class RunEvents:
             is_progress = isinstance(event, Loading | Scoring | Drawing)
             if is_progress and time.monotonic() < next_report:
                 continue
-            updates = waiting | self._updates_of(event, choice, color_map, percent)
+            updates = waiting | self._updates_of(event, choice, color_map)
             waiting = {}
             if isinstance(event, Predicted):
                 updates[self.ui.settings.groups] = gr.Slider(**slider)
@@ -192,8 +191,10 @@ class RunEvents:
             else:
                 next_report = time.monotonic() + UPDATE_S
             yield updates
+            if isinstance(event, Explained):  # the map need not wait for these
+                waiting = {self.ui.perturbed: curve_views.perturbed(event.run)}
 
-    def _updates_of(self, event: Event, choice: Choice, color_map: str, percent: float) -> Updates:
+    def _updates_of(self, event: Event, choice: Choice, color_map: str) -> Updates:
         """Return what an event changes on the page."""
         if isinstance(event, Loading):
             return {self.ui.status: views.loading_status(event)}
@@ -214,7 +215,7 @@ class RunEvents:
                 self.ui.viewer: views.viewer(run, color_map),
                 self.ui.masks: views.masks(run),
                 self.ui.detail: views.mask_detail(run, heaviest, color_map),
-                self.ui.perturbed: views.perturbed(run, percent),
+                self.ui.curves: curve_views.chart(run),
                 self.ui.status: views.status("Map done. Drawing the curves …", "busy"),
             }
         if isinstance(event, Surveyed):
@@ -223,15 +224,14 @@ class RunEvents:
         if isinstance(event, Drawing):
             points = event.points
             return {
-                self.ui.curves: views.curves(event.run, points),
+                self.ui.curves: curve_views.chart(event.run, points),
                 self.ui.status: views.working_status(
                     "Drawing the curves", points.done, points.total
                 ),
             }
         assert isinstance(event, Finished)
         return {
-            self.ui.curves: views.curves(event.run),
-            self.ui.perturbed: views.perturbed(event.run, percent),
+            self.ui.curves: curve_views.chart(event.run),
             self.ui.status: views.status(views.finished_text(event.run), "done"),
         }
 

@@ -1,5 +1,6 @@
 """A visitor's choice, the run that answers it, and the events on the way there."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -13,6 +14,7 @@ from groupcam.models import Backbone, Preprocessing, TargetLayer, View
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import Explanation, GroupCamConfig
 from groupcam.saliency.capture import Capture
+from groupcam.share.record import Network
 
 
 class Choice(NamedTuple):
@@ -73,8 +75,18 @@ class Run(Shown):
     capture: Capture
     explanation: Explanation
     perturbed: PerturbedPictures
-    caveat: str | None  # the backbone's
+    network: Network
     curves: Curves | None = None  # None until both curves are complete
+
+    @property
+    def run_id(self) -> str:
+        """Return a short name for the choice; nobody can guess that of another's picture."""
+        return hashlib.sha256(repr(self.choice).encode()).hexdigest()[:20]
+
+    @property
+    def caveat(self) -> str | None:
+        """Return the backbone's."""
+        return self.network.caveat
 
     @property
     def size_bytes(self) -> int:

@@ -18,11 +18,9 @@ import torch
 from torch import Tensor
 
 from groupcam.images import Picture, downscale
-from groupcam.metrics.areas import AreaEstimate
-from groupcam.metrics.curves import Curves, PartialCurves, changed_pixels
 from groupcam.models import TargetLayer
 from groupcam.models.preprocessing import inner_part
-from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR, groups_by_weight, mask_caption
+from groupcam.render.figures import groups_by_weight, mask_caption
 from groupcam.render.heatmap import heatmap, masked_tile, overlay
 from groupcam.saliency.description import describe
 from groupcam.saliency.perturb import gaussian_blur
@@ -368,87 +366,3 @@ def _figure(rgb: UInt8Array, text: str) -> str:
     shown = escape(text)
     picture = f'<img src="{data_uri(rgb)}" alt="{shown}">'
     return f"<figure>{picture}<figcaption>{shown}</figcaption></figure>"
-
-
-# --- curves ------------------------------------------------------------------------------------
-
-
-def curves(run: Run, points: PartialCurves | None = None) -> dict[str, Any]:
-    """Return what assets/curves.js draws: the points that are ready, and the areas.
-
-    While points are missing the areas are estimates, each with its error.
-    """
-    if points is not None:
-        shown = curve_points(points)
-    elif run.curves is not None:
-        shown = finished_points(run.curves)
-    else:
-        return {}
-    return {
-        "insertion": {**shown["insertion"], "color": INSERTION_COLOR},
-        "deletion": {**shown["deletion"], "color": DELETION_COLOR},
-        "label": run.explanation.class_label,
-    }
-
-
-def curve_points(points: PartialCurves) -> dict[str, dict[str, Any]]:
-    """Return the points of both curves that are ready, with estimates of their areas."""
-    return {
-        name: {**_curve(one.fractions, one.values), **_area(one.area)}
-        for name, one in (("insertion", points.insertion), ("deletion", points.deletion))
-    }
-
-
-def finished_points(done: Curves) -> dict[str, dict[str, Any]]:
-    """Return all points of both curves with their areas."""
-    return {
-        "insertion": {**_curve(done.fractions, done.insertion), "auc": done.insertion_auc},
-        "deletion": {**_curve(done.fractions, done.deletion), "auc": done.deletion_auc},
-    }
-
-
-def _curve(fractions: Tensor, values: Tensor) -> dict[str, Any]:
-    return {"x": _rounded(fractions), "y": _rounded(values)}
-
-
-def _area(estimate: AreaEstimate) -> dict[str, Any]:
-    return {"auc": estimate.value, "error": estimate.error}
-
-
-def perturbed(run: Run, percent: float) -> str:
-    """Return both perturbed pictures at a fraction of changed pixels, with their probability."""
-    size = run.perturbed.rank.numel()
-    fraction = min(max(percent / 100, 0.0), 1.0)
-    place, pixels = 0, round(fraction * size)
-    if run.curves is not None:  # the nearest point of the curves, so that the numbers are theirs
-        place = int((run.curves.fractions - fraction).abs().argmin())
-        pixels = int(changed_pixels(size, run.curves.protocol)[place])
-    count = torch.tensor([pixels], device=run.perturbed.rank.device)
-    to_rgb = run.preprocessing.to_rgb
-    shown = to_rgb(run.perturbed.inserted(count).cpu())[0]
-    removed = to_rgb(run.perturbed.deleted(count).cpu())[0]
-    texts = [f"Insertion: {pixels / size:.0%} shown", f"Deletion: {pixels / size:.0%} removed"]
-    if run.curves is not None:
-        both = (run.curves.insertion[place], run.curves.deletion[place])
-        texts = [f"{text} → {float(value):.1%}" for text, value in zip(texts, both, strict=True)]
-    parts = _figure(shown, texts[0]) + _figure(removed, texts[1])
-    return f'<div class="gc-row gc-perturbed">{parts}</div>'
-
-
-def curves_csv(run: Run) -> str:
-    """Return the curves as CSV text, with what they belong to in the first line."""
-    if run.curves is None:
-        raise ValueError("The curves are not complete.")
-    lines = [
-        f"# {caption(run)}; insertion AUC {run.curves.insertion_auc:.6f}, "
-        f"deletion AUC {run.curves.deletion_auc:.6f}".replace("\n", " "),
-        "fraction,insertion,deletion",
-    ]
-    rows = zip(run.curves.fractions, run.curves.insertion, run.curves.deletion, strict=True)
-    lines += [f"{x:.6f},{inserted:.6f},{deleted:.6f}" for x, inserted, deleted in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _rounded(values: Tensor) -> list[float]:
-    """Return numbers short enough for many updates a second."""
-    return [round(value, 4) for value in values.tolist()]

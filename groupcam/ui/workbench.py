@@ -33,6 +33,7 @@ from groupcam.models.pool import BackboneKey, BackbonePool
 from groupcam.saliency import engine, explain_steps
 from groupcam.saliency.capture import Capture, capture_layer
 from groupcam.saliency.survey import mean_activations
+from groupcam.share.record import Network
 from groupcam.steps import relay
 from groupcam.ui.cache import ByteBoundedCache
 from groupcam.ui.runs import (
@@ -117,6 +118,10 @@ class Workbench:
         """Return a finished or unfinished run of this choice if it is still kept."""
         return None if choice is None else self._runs.get(choice)
 
+    def run_with(self, run_id: str) -> Run | None:
+        """Return the run of this id if it is still kept."""
+        return self._runs.find(lambda run: run.run_id == run_id)
+
     def load(self, key: BackboneKey, progress: Progress | None = None) -> Backbone:
         """Return a backbone, loading it unless it is kept.
 
@@ -137,7 +142,7 @@ class Workbench:
         if kept is not None:
             return kept
         yield Loading(f"Loading {key.text}")
-        return (yield from _followed(lambda progress: self.load(key, progress)))
+        return (yield from followed(lambda progress: self.load(key, progress)))
 
     def _load(self, key: BackboneKey, progress: Progress | None) -> Backbone:
         """Load a backbone for the pool. What visitors send is checked here: no file is opened."""
@@ -241,7 +246,7 @@ class Workbench:
             perturbed=perturbed_pictures(
                 capture.inputs[0], explanation.saliency_map.to(capture.inputs.device)
             ),
-            caveat=backbone.caveat,
+            network=Network.of(backbone, choice.backbone.weights, choice.backbone.input_size),
         )
 
     def _survey(self, run: Run, backbone: Backbone) -> dict[str, Tensor]:
@@ -272,7 +277,7 @@ def curve_protocol(inputs: Tensor) -> CurveProtocol:
     return CurveProtocol.with_steps(CURVE_STEPS, (inputs.shape[-2], inputs.shape[-1]))
 
 
-def _followed(
+def followed(
     work: Callable[[Progress], Result],
 ) -> Generator[Loading, None, Result]:
     """Run `work` in a thread, yield its progress, return its result or raise its error.

@@ -24,7 +24,7 @@ class Driver:
         self.layers = page.locator(".gc-layers-list")
         self.tiles = page.locator(".gc-tile")
         self.detail = page.locator("#gc-detail")
-        self.perturbed = page.locator("#gc-perturbed img")
+        self.marker = page.get_by_role("slider", name="Pixels changed")
         self.divider = page.get_by_role("slider", name="Divider between")
 
     def upload(self, path: Path) -> None:

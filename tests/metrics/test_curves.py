@@ -8,12 +8,13 @@ from groupcam import insertion_deletion
 from groupcam.errors import GroupCamError
 from groupcam.metrics import CurveProtocol, curve_steps
 from groupcam.metrics.curves import (
+    KEPT_CLASSES,
     changed_pixels,
     perturbed_pictures,
 )
 from groupcam.models import Backbone
 from groupcam.saliency import engine, finish
-from tests.support import head_of
+from tests.support import TinyCnn, as_backbone, head_of
 
 ONE_PIXEL = CurveProtocol(pixels_per_step=1, blur_kernel_px=3)
 
@@ -181,3 +182,51 @@ def test_top_classes_are_those_of_the_perturbed_pictures(
     assert torch.equal(curves.insertion_retained[changed], (inserted == inserted[-1])[changed])
     assert torch.equal(curves.deletion_retained, deleted == deleted[0])
     assert len(inserted[changed].unique()) > 1  # else this would say little
+
+
+def test_the_top_classes_of_every_point_have_their_probabilities(
+    tiny_inputs: Tensor, generator: torch.Generator
+) -> None:
+    backbone = as_backbone(TinyCnn(classes=9), classes=9)
+    head_of(backbone).weight.data = torch.randn(9, 12, generator=generator) * 30
+    protocol = CurveProtocol(pixels_per_step=200)
+    maps = tiny_inputs[:2].mean(1)
+    pixels = changed_pixels(32 * 32, protocol)
+
+    batch = insertion_deletion(backbone, tiny_inputs[:2], maps, protocol=protocol)
+
+    for curves, picture, saliency_map in zip(batch, tiny_inputs, maps, strict=False):
+        pictures = perturbed_pictures(picture, saliency_map, protocol)
+        with backbone.frozen(), torch.no_grad():
+            for top, inputs in (
+                (curves.insertion_top, pictures.inserted(pixels)),
+                (curves.deletion_top, pictures.deleted(pixels)),
+            ):
+                best = backbone.logits(inputs).softmax(1).sort(dim=1, descending=True)
+                assert torch.equal(top.indices, best.indices[:, :KEPT_CLASSES])
+                torch.testing.assert_close(top.probabilities, best.values[:, :KEPT_CLASSES])
+
+
+def test_with_few_classes_all_are_kept(tiny_cnn: Backbone, tiny_inputs: Tensor) -> None:
+    protocol = CurveProtocol(pixels_per_step=400)
+
+    curves = insertion_deletion(tiny_cnn, tiny_inputs[:1], tiny_inputs[:1, 0], protocol=protocol)[0]
+
+    assert curves.deletion_top.indices.shape == (4, 3)
+    torch.testing.assert_close(curves.deletion_top.probabilities.sum(1), torch.ones(4))
+
+
+def test_points_on_their_way_know_their_places(tiny_cnn: Backbone, tiny_inputs: Tensor) -> None:
+    protocol = CurveProtocol(pixels_per_step=20)
+    steps = curve_steps(tiny_cnn, tiny_inputs[:1], tiny_inputs[:1, 0], protocol=protocol)
+
+    events = list(steps)
+
+    final = events[-1].deletion
+    assert torch.equal(final.places, torch.arange(final.total))
+    for event in events:
+        ready = event.deletion
+        assert torch.equal(ready.values, final.values[ready.places])
+        assert torch.equal(ready.fractions, final.fractions[ready.places])
+        assert torch.equal(ready.top.indices, final.top.indices[ready.places])
+        assert torch.equal(ready.top.probabilities, final.top.probabilities[ready.places])

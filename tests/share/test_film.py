@@ -99,7 +99,12 @@ def test_texts_follow_class_probability_and_top_class(
         return last
 
     plain = last_frame(curves, lite0.class_names)
-    others = dataclasses.replace(curves, deletion_top_class=curves.deletion_top_class * 0)
+    others = dataclasses.replace(
+        curves,
+        deletion_top=dataclasses.replace(
+            curves.deletion_top, indices=curves.deletion_top.indices * 0
+        ),
+    )
     renamed = tuple(f"{name}!" for name in lite0.class_names)
 
     assert not np.array_equal(plain, last_frame(others, lite0.class_names))

@@ -22,6 +22,17 @@ def test_values_that_fit_are_all_kept(cache: ByteBoundedCache[str]) -> None:
     assert (cache.get("a"), cache.get("b")) == ("first", "second")
 
 
+def test_a_value_is_found_by_what_it_is_and_counts_as_used(cache: ByteBoundedCache[str]) -> None:
+    cache.put("a", "first", 4)
+    cache.put("b", "second", 4)
+
+    assert cache.find(lambda value: value.startswith("f")) == "first"
+    assert cache.find(lambda value: value == "third") is None
+    cache.put("c", "third", 4)
+
+    assert (cache.get("a"), cache.get("b")) == ("first", None)
+
+
 def test_the_value_not_used_for_longest_goes_first(cache: ByteBoundedCache[str]) -> None:
     cache.put("a", "first", 4)
     cache.put("b", "second", 4)

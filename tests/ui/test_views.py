@@ -1,5 +1,4 @@
 import base64
-import csv
 import dataclasses
 import html
 import io
@@ -18,7 +17,7 @@ from groupcam.models import Backbone, default_target_layer, target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.render.heatmap import COLOR_MAPS
 from groupcam.ui import views
-from groupcam.ui.runs import Choice, Drawing, Explained, Loading, Run, Scoring
+from groupcam.ui.runs import Choice, Explained, Loading, Run, Scoring
 from groupcam.ui.workbench import Workbench
 
 HOSTILE = '<img src=x onerror="alert(1)">&\''
@@ -255,7 +254,6 @@ def test_a_group_without_gain_has_weight_zero(run: Run) -> None:
 def test_hostile_names_stay_text(hostile_run: Run) -> None:
     parts = [
         *(views.mask_detail(hostile_run, group, "inferno") for group in range(4)),
-        views.perturbed(hostile_run, 20),
         views.status(views.caption(hostile_run), "done"),
     ]
 
@@ -292,86 +290,6 @@ def test_a_map_without_any_score_yet_shows_no_heat(run: Run) -> None:
 
     assert shown["heat"] == ""
     assert shown["blank"] == ""
-
-
-# --- curves ------------------------------------------------------------------------------------
-
-
-def test_curves_on_their_way_have_estimated_areas(workbench: Workbench, choice: Choice) -> None:
-    event = next(event for event in workbench.run_steps(choice) if isinstance(event, Drawing))
-
-    shown = views.curves(event.run, event.points)
-
-    assert len(shown["insertion"]["x"]) == len(shown["insertion"]["y"]) > 0
-    assert shown["insertion"]["auc"] == event.points.insertion.area.value
-    assert shown["deletion"]["error"] == event.points.deletion.area.error
-
-
-def test_complete_curves_have_their_areas(run: Run) -> None:
-    shown = views.curves(run)
-
-    for curve in (shown["insertion"], shown["deletion"]):
-        assert (curve["x"][0], curve["x"][-1]) == (0, 1)
-        assert "error" not in curve
-        assert curve["auc"] == pytest.approx(np.trapezoid(curve["y"], curve["x"]), abs=1e-3)
-
-
-def test_no_curves_yet_is_an_empty_chart(run: Run) -> None:
-    assert views.curves(dataclasses.replace(run, curves=None)) == {}
-
-
-def test_the_csv_can_be_read_back(hostile_run: Run) -> None:
-    run = dataclasses.replace(
-        hostile_run,
-        explanation=dataclasses.replace(
-            hostile_run.explanation, class_label="two\nlines, one name"
-        ),
-    )
-    assert run.curves is not None
-
-    lines = views.curves_csv(run).splitlines()
-
-    assert lines[0].startswith("# two lines, one name")
-    rows = list(csv.reader(lines[1:]))
-    assert rows[0] == ["fraction", "insertion", "deletion"]
-    assert len(rows) == 1 + len(run.curves.fractions)
-    np.testing.assert_allclose(
-        [float(row[1]) for row in rows[1:]], run.curves.insertion.numpy(), atol=1e-6
-    )
-
-
-def test_incomplete_curves_make_no_csv(run: Run) -> None:
-    with pytest.raises(ValueError, match="not complete"):
-        views.curves_csv(dataclasses.replace(run, curves=None))
-
-
-@pytest.mark.parametrize("percent", [0, 100])
-def test_the_perturbed_pictures_end_at_the_picture_and_at_nothing(
-    run: Run, percent: float, tiny_cnn: Backbone
-) -> None:
-    inserted, deleted = (
-        decoded(source) for source in re.findall(r'src="([^"]+)"', views.perturbed(run, percent))
-    )
-    seen = tiny_cnn.preprocessing.to_rgb(run.capture.inputs)[0]
-
-    whole = inserted if percent == 100 else deleted
-    assert np.abs(whole.astype(int) - seen).mean() < 8  # JPEG
-    if percent == 100:
-        assert np.ptp(deleted) <= 4  # every pixel is the mean colour
-
-
-@pytest.mark.parametrize(("percent", "shown"), [(-5, "0% shown"), (250, "100% shown")])
-def test_a_fraction_out_of_range_is_brought_into_it(run: Run, percent: float, shown: str) -> None:
-    assert shown in views.perturbed(run, percent)
-
-
-def test_the_perturbed_pictures_give_the_curves_numbers(run: Run) -> None:
-    assert run.curves is not None
-
-    shown = views.perturbed(run, 100)
-
-    assert f"100% shown → {float(run.curves.insertion[-1]):.1%}" in shown
-    assert f"100% removed → {float(run.curves.deletion[-1]):.1%}" in shown
 
 
 # --- target layers -----------------------------------------------------------------------------
