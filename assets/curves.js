@@ -93,7 +93,7 @@ const draw_axes = () => {
   }
   add("text", { x: across(0.5), y: height - 3, "text-anchor": "middle" }, "pixels changed, most salient first");
   if (!props.value?.insertion?.values)
-    add("text", { x: across(0.5), y: up(0.5), "text-anchor": "middle" }, "the curves draw themselves here");
+    add("text", { x: across(0.5), y: up(0.6), "text-anchor": "middle" }, "the curves draw themselves here");
 };
 
 const points_of = (pixels, values) => {
@@ -253,7 +253,8 @@ const name_of = (shown, all) => {
   const parts = [...shown.parts, ...(pictures.length > 1 ? [`picture ${pictures.indexOf(shown.picture) + 1}`] : [])];
   parts.forEach((part, index) => {
     const is_shared = all.every((one) => one.parts.includes(part));
-    name.append(...(index ? [" · "] : []), node(is_shared ? "span" : "b", "", part));
+    const text = part.length < 14 ? part.replaceAll(" ", "\u00a0") : part; // short ones stay whole
+    name.append(...(index ? [" · "] : []), node(is_shared ? "span" : "b", "", text));
   });
   return name;
 };

@@ -87,7 +87,7 @@ const draw = () => {
     const [label, value] = find(".gc-side-class").children;
     label.textContent = label.title = point.label;
     value.textContent = found ? `${found.exact ? "" : "≈ "}${gcOdds(found.value)}` : "…";
-    find(".gc-side-from").textContent = !found ? "The network has not seen it yet" : found.exact ? "The network's top 5" : `Top 5 at ${gcShare(found.from)}, the nearest so far`;
+    find(".gc-side-from").textContent = !found ? "Not seen by the network yet" : found.exact ? "The network's top 5" : `Top 5 at ${gcShare(found.from)}, so far`;
     fill_top(find(".gc-side-top"), found);
   }
   if (has_pictures) drawn = now;

@@ -87,6 +87,8 @@ class Downloads:
                 color_map=color_map,
                 opacity=opacity,
             )
+            if export.takes_long:
+                yield {self._ui.download_status: views.status(f"{export.label} begins …", "busy")}
             # Gradio has a copy of the file as soon as it is handed over.
             with tempfile.TemporaryDirectory(
                 prefix="groupcam-", ignore_cleanup_errors=True

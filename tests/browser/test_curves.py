@@ -197,7 +197,7 @@ def test_while_curves_are_drawn_the_nearest_known_is_shown(app: App, driver: Dri
     readings = driver.page.evaluate("window.readings")
     about = [one for one in readings if one[0].startswith("≈")]
     assert about
-    assert all(re.search(r"Top 5 at [\d.]+%, the nearest so far", one[1]) for one in about)
+    assert all(re.search(r"Top 5 at [\d.]+%, so far", one[1]) for one in about)
     assert all(name for _, _, name in about)
     assert readings[-1][1] == "The network's top 5"
     expect_point(app, driver)

@@ -158,7 +158,8 @@ def test_a_film_tells_how_far_it_is(
         for updates in page.downloads.make("gif", choice, None, None, "inferno", 0.5, "")
     ]
 
-    assert "pictures: 1 of 5" in said[0]
+    assert "Film (GIF) begins" in said[0]
+    assert "pictures: 1 of 5" in said[1]
     assert any("Writing the film" in text for text in said)
     assert "gc-done" in said[-1]
 
@@ -176,6 +177,7 @@ def test_a_film_that_nobody_waits_for_is_given_up(
 
     monkeypatch.setattr(exports, "film_frames", counted)
     steps = page.downloads.make("gif", choice, None, None, "inferno", 0.5, "")
+    next(steps)
     next(steps)
 
     steps.close()  # type: ignore[attr-defined]  # it is a generator
