@@ -18,6 +18,7 @@ from PIL import Image
 
 from groupcam.models.checkpoints import sha256_of
 from groupcam.saliency import GroupCamConfig
+from groupcam.share.film import DEFAULT_FRAMES, film_frames
 from groupcam.ui import exports
 from groupcam.ui.exports import EXPORTS, Order, file_name, plain
 from groupcam.ui.page import Page
@@ -168,10 +169,9 @@ def test_a_film_that_nobody_waits_for_is_given_up(
     page: Page, run: Run, choice: Choice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[int] = []
-    frames = exports.film_frames
 
     def counted(*given: Any, **options: Any) -> Iterator[Any]:
-        for frame in frames(*given, **options):
+        for frame in film_frames(*given, **options):
             drawn.append(1)
             yield frame
 
@@ -182,7 +182,7 @@ def test_a_film_that_nobody_waits_for_is_given_up(
 
     steps.close()  # type: ignore[attr-defined]  # it is a generator
 
-    assert len(drawn) < exports.DEFAULT_FRAMES
+    assert len(drawn) < DEFAULT_FRAMES
 
 
 def test_the_archive_holds_everything_about_the_run(
