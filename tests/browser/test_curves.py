@@ -288,7 +288,7 @@ def test_pinned_runs_stay_on_the_axes_and_go_one_by_one(
     }
     assert {color for color, _ in strokes} == {INSERTION_COLOR, DELETION_COLOR}
     assert len({dash for _, dash in strokes}) == 2
-    driver.button("Pin these curves").click()
+    driver.button("Pin these curves").click(force=True)  # it is greyed, and says why
     expect(driver.page.locator(".gc-pin-note")).to_contain_text("2 runs can be pinned at most")
 
     driver.button("Remove pin: Egyptian cat, timm/tf_efficientnet_lite0, blocks.6, G 32").click()
