@@ -107,7 +107,7 @@ def half_energy_area(saliency_map: Tensor) -> float:
 
 def _places(values: Tensor) -> list[Place]:
     """Return the places of a map that is not blank, the strongest first."""
-    size = [min(side, CELLS) for side in values.shape]
+    size = (min(values.shape[0], CELLS), min(values.shape[1], CELLS))
     cells = F.adaptive_avg_pool2d(values[None, None], size)[0, 0].numpy()
     is_top = cells >= TOP * cells.max() - EDGE * cells.max()
     count, islands = cv2.connectedComponents(is_top.astype(np.uint8), connectivity=8)
