@@ -22,7 +22,7 @@ const draw = () => {
   find(".gc-overlay .gc-picture").alt = `Saliency map on the picture: ${value.caption}. ${value.words}`;
   find(".gc-words").textContent = value.words;
   find(".gc-caption").textContent = value.caption;
-  find(".gc-blank").textContent = value.blank;
+  find(".gc-blank").textContent = value.blank && `${value.blank} The tab “Questions” tells more.`;
   find(".gc-blank").hidden = !value.blank;
   find(".gc-scale").style.background = `linear-gradient(to right, ${value.colors.join(",")})`;
 };

@@ -18,6 +18,7 @@ from groupcam.ui.layout import Layout
 from groupcam.ui.lessons_tab import LessonsTab
 from groupcam.ui.links import Opening, opening_of
 from groupcam.ui.opening import Opener
+from groupcam.ui.questions_tab import QuestionsTab
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates
 from groupcam.ui.sanity_tab import SanityTab
@@ -49,7 +50,10 @@ class Page:
         self.sanity = SanityTab(self.workbench)
         self.steps = StepsTab(self.workbench)
         self.lessons = LessonsTab(self.workbench, self.compare, self.comparisons)
-        self.tabs: list[Tab] = [self.steps, self.compare, self.sanity, self.lessons]
+        self.questions = QuestionsTab(self.workbench, self.compare)
+        self.tabs: list[Tab] = [
+            *(self.steps, self.questions, self.compare, self.sanity, self.lessons)
+        ]
 
     def build(self) -> gr.Blocks:
         """Return the page."""
@@ -169,6 +173,7 @@ class Page:
             )
         then_run(self.steps.adjusted(self.ui))
         run(self.lessons.opened(self.ui, self.opener))
+        then_run(self.questions.chosen(self.ui))
         then_run(self.ui.run_again.click(self.runs.forget, None, None, **AT_ONCE))
         self.ui.stop.click(self.runs.stop_run, None, self.ui.status, **AT_ONCE)
 

@@ -14,7 +14,7 @@ from groupcam.saliency import CHOICES, GroupCamConfig
 from groupcam.ui import components, walkthrough_views
 from groupcam.ui.layout import Layout
 from groupcam.ui.runs import Choice, Run
-from groupcam.ui.tabs import AT_ONCE
+from groupcam.ui.tabs import AT_ONCE, is_open
 from groupcam.ui.workbench import Workbench
 
 NO_PICTURE = "Choose a picture first, by upload or from the examples; its run is then told here."
@@ -26,10 +26,6 @@ NOT_KEPT = (
     "The result is no longer kept on the server. Press Run again, then come back to this tab."
 )
 ADJUSTED = ("groups", "grouping", "percentile", "blur_sigma_px", "merge")
-IS_OPEN = (
-    "(...values) => [...values.slice(0, -1), "
-    "document.querySelector('#gc-main').dataset.tab === 'steps']"
-)
 
 Updates = dict[Any, Any]
 
@@ -67,7 +63,7 @@ class StepsTab:
             self.follow,
             [*present, self.is_open],
             outputs,
-            js=IS_OPEN,
+            js=is_open(self.name),
             trigger_mode="always_last",
             **AT_ONCE,
         )

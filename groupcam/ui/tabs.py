@@ -19,6 +19,14 @@ AT_ONCE: dict[str, Any] = {**PRIVATE, "queue": False}
 """Arguments of events that run no network."""
 
 
+def is_open(name: str) -> str:
+    """Return the script that tells an event, as its last value, whether a tab is open."""
+    return (
+        "(...values) => [...values.slice(0, -1), "
+        f"document.querySelector('#gc-main').dataset.tab === '{name}']"
+    )
+
+
 class Tab(Protocol):
     """One tab beside the shared picture and controls; it keeps what it shows when left."""
 
