@@ -11,7 +11,7 @@ const node = (tag, name, text) => {
 
 const picture_of = (value, side) => {
   const figure = node("figure"), title = node("figcaption", "", side.label), stage = node("div", "gc-card-stage");
-  title.append(node("small", "", `${side.probability} · against ${side.against}`));
+  title.append(" ", node("small", "", `${side.probability} · against ${side.against}`));
   stage.style.setProperty("--aspect", value.aspect);
   const picture = node("img", "gc-picture"), seen = node("div", "gc-seen");
   picture.src = value.picture;

@@ -80,8 +80,10 @@ def diagnose(
 
 def percent(probability: float) -> str:
     """Return a probability in percent, as people say it; nothing is rounded to none or to all."""
+    if 0 < probability < 1e-6:
+        return "less than 0.0001%"
     if 0 < probability < 0.0001:
-        return "less than 0.01%"
+        return f"{100 * probability:.2g}%"
     if 0.999 < probability < 1:
         return "more than 99.9%"
     return f"{probability:.1%}" if probability >= 0.1 or probability == 0 else f"{probability:.2%}"

@@ -29,9 +29,16 @@ def see_lessons(driver: Driver) -> None:
     expect(driver.page.locator(".gc-lesson-told")).to_be_visible()
 
 
+def compare_classes(driver: Driver) -> None:
+    driver.open_tab("Questions")
+    driver.button("Compare the classes").click()
+    expect(driver.page.locator("#gc-contrast-status .gc-done")).to_be_visible()
+
+
 TABS: dict[str, Callable[[Driver], None]] = {
     "Explain": lambda driver: driver.expect_done(),
     "Step by step": see_steps,
+    "Questions": compare_classes,
     "Compare": compare_two,
     "Sanity": lambda driver: randomise(driver, "Sobel edges"),
     "Lessons": see_lessons,

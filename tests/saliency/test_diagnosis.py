@@ -280,7 +280,8 @@ def test_exactly_the_blank_maps_have_one_reason_and_it_stands_first(
     ("probability", "text"),
     [
         (0, "0.0%"),
-        (1e-9, "less than 0.01%"),
+        (1e-9, "less than 0.0001%"),
+        (3.4e-6, "0.00034%"),
         (0.0234, "2.34%"),
         (0.123, "12.3%"),
         (0.99999, "more than 99.9%"),
