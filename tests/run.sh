@@ -83,4 +83,5 @@ heading "Types"
 "$python" -m mypy
 
 heading "Tests"
-"$python" -m pytest "$@"
+# Each worker gets whole files, which share the app and the networks that they start.
+OMP_NUM_THREADS=1 "$python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
