@@ -46,7 +46,7 @@ def only(found: tuple[Finding, ...], kind: str) -> Finding:
 def ranked(backbone: Backbone, inputs: Tensor) -> list[int]:
     """The classes of a picture, the most probable first."""
     with torch.no_grad():
-        return backbone.network(inputs)[0].argsort(descending=True).tolist()
+        return [int(index) for index in backbone.network(inputs)[0].argsort(descending=True)]
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_one_group_that_holds_the_weights_and_dead_ones_are_told(
     tiny_cnn: Backbone, inputs: Tensor
 ) -> None:
     top = ranked(tiny_cnn, inputs)[0]
-    strongest = int(tiny_cnn.network.features(inputs).mean((2, 3))[0].argmax())
+    strongest = int(tiny_cnn.network.get_submodule("features")(inputs).mean((2, 3))[0].argmax())
     weight = head_of(tiny_cnn).weight.data
     kept = weight[top, strongest].abs() + 1
     weight.zero_()

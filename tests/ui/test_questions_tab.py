@@ -231,11 +231,12 @@ def test_the_second_class_is_never_the_first(tiny_cnn: Backbone) -> None:
 
 
 def test_what_to_do_is_said_until_there_is_a_run(tab: QuestionsTab, choice: Choice) -> None:
-    nothing = [None, None, "", ""]
+    def shown(choice: Choice | None, picture_id: str | None) -> dict[Any, Any]:
+        return tab.show(choice, picture_id, None, None, "", "")
 
-    assert NO_PICTURE in tab.show(None, None, *nothing)[tab.findings]
-    assert NO_RUN in tab.show(None, choice.picture_id, *nothing)[tab.findings]
-    gone = tab.show(choice, choice.picture_id, *nothing)
+    assert NO_PICTURE in shown(None, None)[tab.findings]
+    assert NO_RUN in shown(None, choice.picture_id)[tab.findings]
+    gone = shown(choice, choice.picture_id)
     assert NOT_KEPT in gone[tab.findings]
     assert gone[tab.explain_top].visible is False
 
