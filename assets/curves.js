@@ -238,7 +238,7 @@ play_button.addEventListener("click", () => {
 
 // --- pinned runs -----------------------------------------------------------------------------------
 
-const say = (text) => { find(".gc-pin-note").textContent = text; };
+const announce = (text) => { find(".gc-pin-note").textContent = text; };
 
 const sample = (shown, dash) => {
   const svg = gcSvg(new DocumentFragment(), "svg", { viewBox: "0 0 34 12", class: "gc-pin-sample", "aria-hidden": "true" });
@@ -299,18 +299,18 @@ const draw_pins = () => {
   draw_pinned();
 };
 
-const after_removal = () => { say(""); draw_pins(); pin_button.focus(); };
+const after_removal = () => { announce(""); draw_pins(); pin_button.focus(); };
 
 pin_button.addEventListener("click", () => {
   const value = props.value;
-  if (pins.some((pin) => pin.run === value.run)) { say("These curves are pinned already. Change something, then compare."); return; }
-  if (!value.complete) { say("The curves are not complete yet; pin them when they are."); return; }
-  if (pins.length >= value.mostPinned) { say(`${value.mostPinned} runs can be pinned at most. Remove one first.`); return; }
+  if (pins.some((pin) => pin.run === value.run)) { announce("These curves are pinned already. Change something, then compare."); return; }
+  if (!value.complete) { announce("The curves are not complete yet; pin them when they are."); return; }
+  if (pins.length >= value.mostPinned) { announce(`${value.mostPinned} runs can be pinned at most. Remove one first.`); return; }
   const slot = DASHES.findIndex((_, index) => pins.every((pin) => pin.slot !== index));
   const curves = NAMES.map((name) => [name, { color: value[name].color, values: [...value[name].values], auc: value[name].auc }]);
   const { run, parts, picture, pixels } = value;
   pins = [...pins, { slot, run, parts, picture, pixels, ...Object.fromEntries(curves) }];
-  say("Pinned. Change a setting, the class or the picture: the new curves are drawn beside these.");
+  announce("Pinned. Change a setting, the class or the picture: the new curves are drawn beside these.");
   draw_pins();
 });
 find(".gc-unpin-all").addEventListener("click", () => { pins = []; after_removal(); });
@@ -322,7 +322,7 @@ const draw_all = () => {
   if (value.run !== run) {
     run = value.run;
     pause();
-    if (pins.length) say("");
+    if (pins.length) announce("");
   }
   if (has_run()) place = nearest_place(fraction);
   play_button.disabled = !has_run();

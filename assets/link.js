@@ -22,15 +22,15 @@ const follow = () => {
 };
 
 button.addEventListener("click", async () => {
-  const kept = props.value.has_picture ? "" : " It restores the settings; your own picture stays with you.";
+  const kept = props.value.has_picture ? "" : ` ${say("without_picture")}`;
   field.value = address();
   try {
     await navigator.clipboard.writeText(field.value);
-    note.textContent = `Copied.${kept}`;
+    note.textContent = `${say("copied")}${kept}`;
   } catch { // some frames may not write to the clipboard
     field.hidden = false;
     field.select();
-    note.textContent = `Copy it from here.${kept}`;
+    note.textContent = `${say("copy_from_here")}${kept}`;
   }
 });
 document.addEventListener("gc-tab", follow);

@@ -18,3 +18,10 @@ window.gcSvg = (parent, name, attributes = {}, text) => {
 // Numbers in words: a share of pixels, and a probability.
 window.gcShare = (part) => `${Number((100 * part).toFixed(1))}%`
 window.gcOdds = (value) => value > 0 && value < 0.0005 ? "<0.1%" : `${(100 * value).toFixed(1)}%`
+
+// Returns what looks up a sentence by its name and fills its braces; components.from_assets() gives
+// every script its own, with the sentences of its section.
+window.gcSpeaker = (texts) => (name, values = {}) => {
+  if (!(name in texts)) throw new Error(`No sentence is called "${name}".`)
+  return texts[name].replace(/\{(\w+)\}/g, (braces, key) => values[key] ?? braces)
+}

@@ -19,10 +19,10 @@ const draw = () => {
   if (value.heat) heat.src = value.heat;
   Object.assign(heat.style, place);
   Object.assign(find(".gc-seen").style, place);
-  find(".gc-overlay .gc-picture").alt = `Saliency map on the picture: ${value.caption}. ${value.words}`;
+  find(".gc-overlay .gc-picture").alt = say("overlay", value);
   find(".gc-words").textContent = value.words;
   find(".gc-caption").textContent = value.caption;
-  find(".gc-blank").textContent = value.blank && `${value.blank} The tab “Questions” tells more.`;
+  find(".gc-blank").textContent = value.blank && `${value.blank} ${say("questions_tell_more")}`;
   find(".gc-blank").hidden = !value.blank;
   find(".gc-scale").style.background = `linear-gradient(to right, ${value.colors.join(",")})`;
 };

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from groupcam.language import TRANSLATIONS
 from groupcam.models import DEFAULT_BACKBONE
 from groupcam.models.pool import BackboneKey
 from groupcam.ui.components import ASSETS
@@ -21,15 +22,18 @@ def build_demo(
     max_parameters: int | None = None,
     backbone_bytes: int = BACKBONE_BYTES,
 ) -> gr.Blocks:
-    """Return the page; launch it with `launch_options()`. The arguments are those of `Workbench`.
+    """Return the page in all languages; launch it with `launch_options()`.
 
-    The default backbone is loaded meanwhile, in a thread.
+    The arguments are those of `Workbench`. The default backbone is loaded meanwhile, in a thread.
     """
     workbench = Workbench(device, max_parameters=max_parameters, backbone_bytes=backbone_bytes)
     key = BackboneKey(DEFAULT_BACKBONE)
     # No daemon: a process that ends while torch works would end with an abort.
     threading.Thread(target=workbench.load, args=[key], name="first backbone").start()
-    return Page(workbench).build()
+    demo = Page(workbench).build()
+    for language in TRANSLATIONS:
+        Page(workbench, language).add_to(demo)
+    return demo
 
 
 def launch_options() -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """The page's own components, and the controls of GroupCamConfig."""
 
 import dataclasses
+import json
+import re
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, get_args
 
 import gradio as gr
 
 from groupcam.errors import GroupCamError
+from groupcam.language import section
 from groupcam.models import View
 from groupcam.saliency import CHOICES, GroupCamConfig
 
@@ -25,11 +29,18 @@ LABELS = {"merge": "Masks merged"}  # of settings whose name alone says too litt
 
 
 def from_assets(name: str, value: Any, **settings: Any) -> gr.HTML:
-    """Return the component whose markup and script are assets/NAME.html and assets/NAME.js."""
+    """Return the component whose markup and script are assets/NAME.html and assets/NAME.js.
+
+    Both speak by the names in section NAME of the language's sentences: [[name]] in the markup,
+    say(name, values) in the script.
+    """
+    markup = (ASSETS / f"{name}.html").read_text(encoding="utf-8")
+    script = (ASSETS / f"{name}.js").read_text(encoding="utf-8")
+    texts = section(name)
     return gr.HTML(
         value,
-        html_template=(ASSETS / f"{name}.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / f"{name}.js").read_text(encoding="utf-8"),
+        html_template=re.sub(r"\[\[(\w+)\]\]", lambda found: escape(texts[found[1]]), markup),
+        js_on_load=f"const say = gcSpeaker({json.dumps(texts, ensure_ascii=False)});\n{script}",
         **settings,
     )
 

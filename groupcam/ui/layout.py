@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from groupcam.language import ENGLISH, LANGUAGES, present_language
 from groupcam.models import DEFAULT_BACKBONE, BackboneEntry, list_backbones
 from groupcam.models.families import check_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
@@ -38,11 +39,7 @@ class Layout:
         # In the browser, not a State: a queued run must see the token of its own choice, and a
         # State is read only when the run starts.
         self.token = gr.Number(None, visible=False)
-        gr.HTML(
-            "<h1>groupcam</h1><p>Where an image classifier looks, and why: "
-            "Group-CAM for any timm or torchvision backbone.</p>",
-            elem_id="gc-title",
-        )
+        components.from_assets("title", _languages(), elem_id="gc-title")
         # Four blocks in the order of a phone; page.css sets them in two columns elsewhere.
         with gr.Row(elem_id="gc-main"):
             with gr.Column(elem_id="gc-input", min_width=0):
@@ -181,6 +178,16 @@ class Layout:
                     '<p class="gc-quiet">Choose a mask to see what the network saw through it.</p>',
                     elem_id="gc-detail",
                 )
+
+
+def _languages() -> dict[str, Any]:
+    """Return what assets/title.js draws; paths hold wherever the app is mounted."""
+    present = present_language()
+    paths = {code: code for code in LANGUAGES} | {ENGLISH: "./"}
+    languages = [
+        {"code": code, "name": name, "path": paths[code]} for code, name in LANGUAGES.items()
+    ]
+    return {"present": present, "languages": languages}
 
 
 def backbone_choices(entries: Sequence[BackboneEntry]) -> list[tuple[str, str]]:

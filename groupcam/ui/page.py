@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.language import ENGLISH, LANGUAGES, in_language, speaking
 from groupcam.saliency import PRESETS
 from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
@@ -38,10 +39,11 @@ SET_TAB = (
 
 
 class Page:
-    """One page with its workbench; `build` lays it out and wires it."""
+    """The page in one language, with its workbench; `build` lays it out and wires it."""
 
-    def __init__(self, workbench: Workbench) -> None:
+    def __init__(self, workbench: Workbench, language: str = ENGLISH) -> None:
         self.workbench = workbench
+        self.language = language
         self.latest = LatestWins()
         self.views = ResultViews(self.workbench)
         self.downloads = Downloads(self.workbench)
@@ -56,11 +58,24 @@ class Page:
         ]
 
     def build(self) -> gr.Blocks:
-        """Return the page."""
+        """Return the app with this page as its first."""
         demo: gr.Blocks
         with gr.Blocks(
             title="groupcam", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
         ) as demo:
+            self._place(demo)
+            add_endpoints(self.workbench, self.comparisons)
+        return demo
+
+    def add_to(self, demo: gr.Blocks) -> None:
+        """Add this page to an app, at the address of its language."""
+        with demo.route(LANGUAGES[self.language], f"/{self.language}", show_in_navbar=False):
+            self._place(demo)
+
+    def _place(self, demo: gr.Blocks) -> None:
+        """Lay the page out and wire it; from now on its events speak its language."""
+        earlier = set(demo.fns)
+        with speaking(self.language):
             self.ui = Layout([(tab.name, tab.title, tab.place) for tab in self.tabs])
             self.runs = RunEvents(self.workbench, self.latest, self.ui)
             self.opener = Opener(self.workbench, self.latest, self.ui, self.runs)
@@ -71,8 +86,10 @@ class Page:
                 tab.wire(self.ui, self.ui.tabs[tab.name])
             for name, opened in self.ui.tabs.items():
                 opened.select(None, None, None, js=SET_TAB.format(name=name), **PRIVATE)
-            add_endpoints(self.workbench, self.comparisons)
-        return demo
+        for index in set(demo.fns) - earlier:
+            event = demo.fns[index]
+            if event.fn is not None:
+                event.fn = in_language(self.language, event.fn)
 
     # --- wiring --------------------------------------------------------------------------------
 
