@@ -2,10 +2,12 @@
 
 Environment: GROUPCAM_DEVICE names the device ("cpu"), GROUPCAM_MAX_PARAMETERS the largest backbone
 that visitors may load ("100M"; not set: any), GROUPCAM_BACKBONE_BYTES the memory for loaded ones,
-GROUPCAM_MCP=1 serves the endpoints to language models too, as --mcp does.
+GROUPCAM_MCP=1 serves the endpoints to language models too, as --mcp does, GROUPCAM_LOG=json makes
+every line of the log a JSON object. GET /health tells how the app is.
 """
 
 import argparse
+import logging
 import os
 from typing import Any
 
@@ -13,6 +15,8 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from groupcam.ui import build_demo, launch_options, tool_options
+from groupcam.ui.event_log import JsonLines
+from groupcam.ui.service import Service
 
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -60,16 +64,40 @@ def is_on(variable: str) -> bool:
     return text == "1"
 
 
-demo = build_demo(**settings_from_environment())
+def set_up_log() -> None:
+    """Log what groupcam does to the standard error, as text or JSON."""
+    form = os.environ.get("GROUPCAM_LOG", "").strip() or "text"
+    if form not in ("text", "json"):
+        raise SystemExit(f"GROUPCAM_LOG must be text or json; got '{form}'.")
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(message)s")
+    )
+    log = logging.getLogger("groupcam")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+service = Service()
+demo = build_demo(**settings_from_environment(), service=service)
 
 if __name__ == "__main__":
     arguments = parse_arguments()
+    set_up_log()
     options = launch_options()
     if arguments.mcp:
         try:
             options |= tool_options(demo)
         except RuntimeError as error:
             raise SystemExit(f"{error} Or start without --mcp and GROUPCAM_MCP.") from error
+    options.setdefault("app_kwargs", {})["routes"] = service.routes
     demo.queue(max_size=64).launch(
-        server_name=arguments.host, server_port=arguments.port, **options
+        server_name=arguments.host,
+        server_port=arguments.port,
+        prevent_thread_lock=True,
+        **options,
     )
+    service.wait_for_stop()
+    service.stop()  # what runs may end; a proxy sees at /health that nothing more may come
+    demo.server.close()  # its answers may arrive
+    demo.close()

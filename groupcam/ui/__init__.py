@@ -11,6 +11,7 @@ from groupcam.models import DEFAULT_BACKBONE
 from groupcam.models.pool import BackboneKey
 from groupcam.ui.components import ASSETS
 from groupcam.ui.page import Page
+from groupcam.ui.service import Service
 from groupcam.ui.workbench import BACKBONE_BYTES, Workbench
 
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
@@ -21,18 +22,21 @@ def build_demo(
     *,
     max_parameters: int | None = None,
     backbone_bytes: int = BACKBONE_BYTES,
+    service: Service | None = None,
 ) -> gr.Blocks:
     """Return the page in all languages; launch it with `launch_options()`.
 
-    The arguments are those of `Workbench`. The default backbone is loaded meanwhile, in a thread.
+    The arguments are those of `Workbench`, and the service that watches what runs networks. The
+    default backbone is loaded meanwhile, in a thread.
     """
     workbench = Workbench(device, max_parameters=max_parameters, backbone_bytes=backbone_bytes)
     key = BackboneKey(DEFAULT_BACKBONE)
     # No daemon: a process that ends while torch works would end with an abort.
     threading.Thread(target=workbench.load, args=[key], name="first backbone").start()
-    demo = Page(workbench).build()
+    service = service or Service()
+    demo = Page(workbench, service=service).build()
     for language in TRANSLATIONS:
-        Page(workbench, language).add_to(demo)
+        Page(workbench, language, service=service).add_to(demo)
     return demo
 
 

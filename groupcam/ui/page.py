@@ -23,6 +23,7 @@ from groupcam.ui.questions_tab import QuestionsTab
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates
 from groupcam.ui.sanity_tab import SanityTab
+from groupcam.ui.service import Service
 from groupcam.ui.steps_tab import StepsTab
 from groupcam.ui.tabs import AT_ONCE, PRIVATE, Tab
 from groupcam.ui.uploads import uploaded_path
@@ -41,9 +42,16 @@ SET_TAB = (
 class Page:
     """The page in one language, with its workbench; `build` lays it out and wires it."""
 
-    def __init__(self, workbench: Workbench, language: str = ENGLISH) -> None:
+    def __init__(
+        self,
+        workbench: Workbench,
+        language: str = ENGLISH,
+        *,
+        service: Service | None = None,
+    ) -> None:
         self.workbench = workbench
         self.language = language
+        self.service = service or Service()
         self.latest = LatestWins()
         self.views = ResultViews(self.workbench)
         self.downloads = Downloads(self.workbench)
@@ -64,7 +72,9 @@ class Page:
             title="groupcam", analytics_enabled=False, delete_cache=(3600, 24 * 3600)
         ) as demo:
             self._place(demo)
+            earlier = set(demo.fns)
             add_endpoints(self.workbench, self.comparisons)
+            self._adopt(demo, earlier)
         return demo
 
     def add_to(self, demo: gr.Blocks) -> None:
@@ -86,10 +96,17 @@ class Page:
                 tab.wire(self.ui, self.ui.tabs[tab.name])
             for name, opened in self.ui.tabs.items():
                 opened.select(None, None, None, js=SET_TAB.format(name=name), **PRIVATE)
+        self._adopt(demo, earlier)
+
+    def _adopt(self, demo: gr.Blocks, earlier: set[int]) -> None:
+        """Make new events speak the page's language, and those that run networks be watched."""
         for index in set(demo.fns) - earlier:
             event = demo.fns[index]
-            if event.fn is not None:
-                event.fn = in_language(self.language, event.fn)
+            if event.fn is None:
+                continue
+            if event.concurrency_id == MODEL_QUEUE:
+                event.fn = self.service.watched(event.fn)
+            event.fn = in_language(self.language, event.fn)
 
     # --- wiring --------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from groupcam.saliency.survey import mean_activations
 from groupcam.share.record import Network
 from groupcam.steps import relay
 from groupcam.ui.cache import ByteBoundedCache
+from groupcam.ui.event_log import log_event
 from groupcam.ui.runs import (
     Choice,
     Drawing,
@@ -237,6 +238,14 @@ class Workbench:
             ),
         )
         explanation = batch[0]
+        log_event(
+            "explained",
+            backbone=choice.backbone.text,
+            target_layer=explanation.target_layer,
+            groups=explanation.config.groups,
+            forward_passes=explanation.forward_passes,
+            seconds=round(explanation.elapsed_s, 3),
+        )
         return Run(
             choice=choice,
             picture=picture,
