@@ -42,7 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         nargs="+",
         default=list(DEFAULTS.backbones),
-        help="networks to measure; growth is that of the first (default: %(default)s)",
+        help="networks to measure; growth, and the methods of other packages, are measured on the "
+        "first (default: %(default)s)",
     )
     parser.add_argument(
         "--repeats",

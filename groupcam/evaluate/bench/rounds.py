@@ -103,8 +103,8 @@ def bench_network(name: str, settings: BenchSettings) -> NetworkBench:
     first = explain(subject.eager, inputs[0], subject.config(groups), subject.layer.name)[0]
     floor = find_floor(subject)
     contenders = {**explainers(subject, groups), FLOOR: floor.runner(groups + 2)}
-    if not settings.quick:
-        contenders |= other_methods(subject)
+    if not settings.quick and name == settings.backbones[0]:
+        contenders |= other_methods(subject)  # some run thousands of passes on a wide layer
     maps = alternate(contenders, inputs, settings.repeats)
     makers = curve_makers(subject, first.saliency_map, first.class_index)
     curves = alternate(makers, inputs[:1], settings.repeats)
