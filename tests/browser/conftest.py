@@ -11,6 +11,7 @@ import torch
 from playwright.sync_api import Browser, BrowserContext, expect
 from playwright.sync_api import Page as BrowserPage
 
+from groupcam.language import TRANSLATIONS
 from groupcam.models import DEFAULT_BACKBONE
 from groupcam.models.pool import BackboneKey
 from groupcam.ui import launch_options
@@ -77,6 +78,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         server = Page(Workbench())
         server.workbench.load(BackboneKey(DEFAULT_BACKBONE))
         demo = server.build()
+        for language in TRANSLATIONS:
+            Page(server.workbench, language).add_to(demo)
         _, url, _ = demo.queue(max_size=64).launch(
             prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
         )
@@ -98,13 +101,15 @@ def open_page(app: App, chromium: Browser) -> Iterator[OpenPage]:
     problems = Problems(urlsplit(app.url).netloc)
     contexts: list[BrowserContext] = []
 
-    def opened(query: str = "", *, link: str = WITHOUT_PICTURE, **settings: Any) -> Driver:
+    def opened(
+        query: str = "", *, link: str = WITHOUT_PICTURE, path: str = "", **settings: Any
+    ) -> Driver:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         problems.watch(page)
-        page.goto(f"{app.url}/?{'&'.join(filter(None, (link, query)))}")
+        page.goto(f"{app.url}/{path}?{'&'.join(filter(None, (link, query)))}")
         driver = Driver(page)
         if link == WITHOUT_PICTURE:
             driver.expect_ready()
