@@ -102,10 +102,16 @@ def open_page(app: App, chromium: Browser) -> Iterator[OpenPage]:
     contexts: list[BrowserContext] = []
 
     def opened(
-        query: str = "", *, link: str = WITHOUT_PICTURE, path: str = "", **settings: Any
+        query: str = "",
+        *,
+        link: str = WITHOUT_PICTURE,
+        path: str = "",
+        script: str = "",
+        **settings: Any,
     ) -> Driver:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         context.set_default_timeout(PATIENCE_MS)
+        context.add_init_script(script)
         contexts.append(context)
         page = context.new_page()
         problems.watch(page)
