@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.language import say
 
 Evidence = Literal["signed", "positive"]
 Grouping = Literal["contiguous", "similar", "kmeans", "agglomerative"]
@@ -19,7 +20,10 @@ Precision = Literal["float32", "bfloat16"]
 def _setting(
     default: Any, help_text: str, minimum: float | None = None, maximum: float | None = None
 ) -> Any:
-    """Return a dataclass field that carries its help text and its range, both ends included."""
+    """Return a dataclass field that carries its help text, in English, and its range.
+
+    The range includes both ends.
+    """
     return field(
         default=default, metadata={"help": help_text, "minimum": minimum, "maximum": maximum}
     )
@@ -37,29 +41,14 @@ class GroupCamConfig:
         TypeError: a value is not of its type.
     """
 
-    groups: int = _setting(32, "number of channel groups G, at most the layer's channels", 1)
-    blur_sigma_px: float = _setting(
-        50.0, "standard deviation of the Gaussian blur that hides pixels, in pixels", 0.1, 1000
-    )
-    blur_kernel_px: int = _setting(51, "width of the blur's kernel in pixels, odd", 3, 1001)
-    percentile: float | None = _setting(
-        60.0, "cells of a group mask up to this percentile become 0; none keeps every cell", 0, 100
-    )
-    evidence: Evidence = _setting(
-        "positive",
-        "whether what speaks against the class is taken off within its group (signed) or left out "
-        "(positive)",
-    )
-    grouping: Grouping = _setting("similar", "how channels are put into groups")
-    merge: Merge = _setting(
-        "balanced",
-        "masks in the weighted sum: raw, normalized (scaled to [0, 1]), whole (scaled, but without "
-        "the de-noising, which then serves the scores alone), or balanced (whole, divided by the "
-        "root of how many masks show a place)",
-    )
-    precision: Precision = _setting(
-        "float32", "number format of the masked forward passes; bfloat16 changes the map"
-    )
+    groups: int = _setting(32, say("settings.groups_help"), 1)
+    blur_sigma_px: float = _setting(50.0, say("settings.blur_sigma_px_help"), 0.1, 1000)
+    blur_kernel_px: int = _setting(51, say("settings.blur_kernel_px_help"), 3, 1001)
+    percentile: float | None = _setting(60.0, say("settings.percentile_help"), 0, 100)
+    evidence: Evidence = _setting("positive", say("settings.evidence_help"))
+    grouping: Grouping = _setting("similar", say("settings.grouping_help"))
+    merge: Merge = _setting("balanced", say("settings.merge_help"))
+    precision: Precision = _setting("float32", say("settings.precision_help"))
 
     def __post_init__(self) -> None:
         """Check every field against its type, its choices and its range."""

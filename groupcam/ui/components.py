@@ -11,21 +11,15 @@ from typing import Any, get_args
 import gradio as gr
 
 from groupcam.errors import GroupCamError
-from groupcam.language import section
+from groupcam.language import say, section
 from groupcam.models import View
-from groupcam.saliency import CHOICES, GroupCamConfig
+from groupcam.saliency import CHOICES, PRESETS, GroupCamConfig
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 EXAMPLES = sorted((ASSETS / "examples").glob("*.jpg"))
 MODEL_QUEUE = "model"  # everything that runs a network waits in one line
 
-VIEWS: dict[str, str] = {
-    "crop": "the model's own crop",
-    "whole": "the whole picture, stretched",
-    "fit": "the whole picture, with a border",
-}
-
-LABELS = {"merge": "Masks merged"}  # of settings whose name alone says too little
+VIEWS: tuple[View, ...] = get_args(View)  # say(f"settings.view_{name}") tells what each is
 
 
 def from_assets(name: str, value: Any, **settings: Any) -> gr.HTML:
@@ -50,26 +44,27 @@ class ConfigControls:
 
     def __init__(self) -> None:
         default = GroupCamConfig()
-        self.groups = _slider("groups", "Groups G", maximum=320, step=1)
-        self.blur_sigma_px = _slider("blur_sigma_px", "Blur sigma (px)", maximum=100, step=0.1)
-        with gr.Accordion("Advanced", open=False) as self.advanced:
+        self.groups = _slider("groups", maximum=320, step=1)
+        self.blur_sigma_px = _slider("blur_sigma_px", maximum=100, step=0.1)
+        with gr.Accordion(say("settings.advanced"), open=False) as self.advanced:
             with gr.Row():
                 self.presets = {
-                    "paper": gr.Button("Paper's settings", size="sm"),
-                    "official": gr.Button("Authors' code", size="sm"),
+                    name: gr.Button(say(f"settings.preset_{name}"), size="sm") for name in PRESETS
                 }
             self.view = gr.Radio(
-                [(text, name) for name, text in VIEWS.items()],
+                [(say(f"settings.view_{name}"), name) for name in VIEWS],
                 value="crop",
-                label="View",
-                info="How the picture gets the shape of the network's input.",
+                label=say("settings.view_label"),
+                info=say("settings.view_help"),
             )
             self.choices = {name: _choice(name) for name in CHOICES}
             self.is_denoised = gr.Checkbox(
-                default.percentile is not None, label="De-noise the masks", interactive=True
+                default.percentile is not None,
+                label=say("settings.is_denoised_label"),
+                interactive=True,
             )
-            self.percentile = _slider("percentile", "De-noising percentile", maximum=99, step=1)
-            self.blur_kernel_px = _slider("blur_kernel_px", "Blur kernel (px)", maximum=201, step=2)
+            self.percentile = _slider("percentile", maximum=99, step=1)
+            self.blur_kernel_px = _slider("blur_kernel_px", maximum=201, step=2)
 
     @property
     def by_field(self) -> dict[str, Any]:
@@ -111,8 +106,8 @@ def checked_settings(view: Any, settings: dict[str, Any]) -> tuple[View, GroupCa
         GroupCamError: a value is out of range or not among its choices.
         TypeError: a value is of the wrong type.
     """
-    if view not in get_args(View):
-        raise GroupCamError(f"view must be one of {', '.join(get_args(View))}; got {view!r}.")
+    if view not in VIEWS:
+        raise GroupCamError(f"view must be one of {', '.join(VIEWS)}; got {view!r}.")
     whole = {
         name: int(settings[name])
         for name in ("groups", "blur_kernel_px")  # JSON knows one kind of number: 32.0 is 32
@@ -122,12 +117,12 @@ def checked_settings(view: Any, settings: dict[str, Any]) -> tuple[View, GroupCa
 
 
 def _help(name: str) -> str:
-    """Return the field's own help text as a sentence."""
-    text: str = GroupCamConfig.__dataclass_fields__[name].metadata["help"]
+    """Return the field's help text as a sentence, in the page's language."""
+    text = say(f"settings.{name}_help")
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _slider(name: str, label: str, *, maximum: float, step: float) -> gr.Slider:
+def _slider(name: str, *, maximum: float, step: float) -> gr.Slider:
     """Return a slider from the field's minimum up to a maximum that suits a page."""
     field = GroupCamConfig.__dataclass_fields__[name]
     return gr.Slider(
@@ -135,7 +130,7 @@ def _slider(name: str, label: str, *, maximum: float, step: float) -> gr.Slider:
         maximum,
         value=getattr(GroupCamConfig(), name),
         step=step,
-        label=label,
+        label=say(f"settings.{name}_label"),
         info=_help(name),
         interactive=True,
     )
@@ -146,7 +141,7 @@ def _choice(name: str) -> gr.Dropdown:
     return gr.Dropdown(
         list(CHOICES[name]),
         value=getattr(GroupCamConfig(), name),
-        label=LABELS.get(name, name.capitalize()),
+        label=say(f"settings.{name}_label"),
         info=_help(name),
         interactive=True,
     )

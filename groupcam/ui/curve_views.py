@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from groupcam.language import say
 from groupcam.metrics.areas import AreaEstimate
 from groupcam.metrics.curves import (
     Curves,
@@ -28,7 +29,6 @@ from groupcam.metrics.curves import (
 )
 from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR
 from groupcam.saliency import GroupCamConfig
-from groupcam.ui.components import VIEWS
 from groupcam.ui.runs import Run
 from groupcam.ui.workbench import curve_protocol
 
@@ -183,7 +183,7 @@ def parts_of(run: Run) -> list[str]:
         f"G {explanation.config.groups}",
     ]
     if run.choice.view != "crop":
-        parts.append(VIEWS[run.choice.view])
+        parts.append(say(f"settings.view_{run.choice.view}"))
     for field in dataclasses.fields(GroupCamConfig):
         value = getattr(explanation.config, field.name)
         if field.name != "groups" and value != getattr(default, field.name):

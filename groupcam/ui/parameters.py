@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 from gradio.components.api_component import Api
 
 from groupcam.images import FORMATS_IN_WORDS, MAX_FILE_BYTES, MAX_PIXELS
+from groupcam.language import say
 from groupcam.models import DEFAULT_BACKBONE
 from groupcam.saliency import CHOICES, GroupCamConfig
 from groupcam.saliency.methods import METHODS
@@ -55,7 +56,7 @@ NETWORK = (
         {"type": "string", "enum": list(VIEWS)},
         "crop",
         "How the picture gets the shape of the network's input. One of: "
-        + "; ".join(f"{name}, {text}" for name, text in VIEWS.items())
+        + "; ".join(f"{name}, {say(f'settings.view_{name}')}" for name in VIEWS)
         + ".",
     ),
 )
