@@ -23,8 +23,10 @@ const element_of = (tag, name, text) => {
   return made;
 };
 
+const mark = (layer) => layer.isDefault ? `  · ${say("default")}` : "";
+
 const show_chosen = (layer) => {
-  chosen.textContent = `${layer.name}  ·  ${layer.shape}${layer.isDefault ? "  · default" : ""}`;
+  chosen.textContent = `${layer.name}  ·  ${layer.shape}${mark(layer)}`;
   paint(box.querySelector("summary .gc-layer-picture"), layer);
 };
 
@@ -44,7 +46,7 @@ const entry = (layer) => {
   paint(picture, layer);
   const words = element_of("span", "gc-layer-words");
   words.append(
-    element_of("span", "gc-layer-name", layer.name + (layer.isDefault ? "  · default" : "")),
+    element_of("span", "gc-layer-name", layer.name + mark(layer)),
     element_of("span", "gc-layer-shape", layer.usable ? layer.shape : `${layer.shape} · ${layer.reason}`),
   );
   line.append(choice, picture, words);

@@ -8,8 +8,8 @@ const draw = () => {
   const note = element.querySelector(".gc-tiles-note");
   if (!value || !value.tiles) { note.textContent = ""; return; }
   const heaviest = Math.max(...value.tiles.map((tile) => tile.weight), 1e-12);
-  note.textContent = `Each tile shows what a mask lets the network see; the rest is blurred. `
-    + `p(blurred) is ${percent(value.blurred)} for ${value.label}; a group's weight is what p(masked) has above that.`;
+  const blurred = percent(value.blurred);
+  note.textContent = say("note", { blurred, label: value.label });
   value.tiles.forEach((tile, place) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -31,8 +31,9 @@ const draw = () => {
     name.textContent = tile.caption;
     const numbers = document.createElement("span");
     numbers.className = "gc-tile-numbers";
-    numbers.textContent = tile.dead ? "not scored" : `p(masked) ${percent(tile.masked)}`;
-    button.title = `${tile.caption}\np(masked) ${percent(tile.masked)}\np(blurred) ${percent(value.blurred)}`;
+    const masked = say("masked", { masked: percent(tile.masked) });
+    numbers.textContent = tile.dead ? say("not_scored") : masked;
+    button.title = `${tile.caption}\n${masked}\n${say("blurred", { blurred })}`;
     button.append(picture, bar, name, numbers);
     button.addEventListener("click", () => {
       for (const other of list.children) other.setAttribute("aria-pressed", String(other === button));

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.language import ENGLISH, say, speaking
 from groupcam.models.catalogue import resolve_name
 from groupcam.models.hub import Progress
 from groupcam.models.input_size import (
@@ -131,16 +132,9 @@ class Backbone:
 
     @property
     def caveat(self) -> str | None:
-        """Return why a map of this network explains little, in one sentence; None if it may."""
-        if self.weights.source == "random":
-            return "With random weights the network knows nothing: this is no explanation."
-        classes = len(self.class_names)
-        if self.weights.source == "hub" and self.class_names == numbered_names(classes):
-            return (
-                f"Nobody names the {classes} outputs of these weights: they may be the axes of an "
-                "embedding, as CLIP's are, and no classes."
-            )
-        return None
+        """Return why a map of this network explains little, in English; None if it may."""
+        with speaking(ENGLISH):  # it goes into results, which are kept and read by programs
+            return caveat_of(self.weights, self.class_names)
 
     def class_index_of(self, class_: "int | str | np.integer[Any]") -> int:
         """Return the index of a class given by index, by name (case ignored) or by "285".
@@ -171,6 +165,20 @@ class Backbone:
 
     def _parameters(self) -> list[nn.Parameter]:
         return list(self.network.parameters())
+
+
+def caveat_of(weights: WeightsInfo, class_names: Sequence[str]) -> str | None:
+    """Return in the present language why a map explains little, in one sentence; None if it may.
+
+    Args:
+        weights: of the network.
+        class_names: of its K outputs.
+    """
+    if weights.source == "random":
+        return say("caveat.random")
+    if weights.source == "hub" and tuple(class_names) == numbered_names(len(class_names)):
+        return say("caveat.unnamed", outputs=len(class_names))
+    return None
 
 
 def load_backbone(

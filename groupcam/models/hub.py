@@ -27,6 +27,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented
 
 from groupcam.errors import WeightsUnavailableError
+from groupcam.language import say
 from groupcam.models import downloads
 from groupcam.models.downloads import Watch
 
@@ -73,7 +74,7 @@ class HubFile:
             Cancelled: `progress` raised it (as it may anything else). What has arrived is kept,
                 and the next download continues there.
         """
-        watch = _watch(f"Downloading {self.repository}", progress)
+        watch = _watch(say("status.downloading", name=self.repository), progress)
         try:
             return downloads.persist(lambda: self._fetch(watch), watch)
         # The hub client's errors and the disk's are OSErrors, its transport's are not.
@@ -168,7 +169,7 @@ class UrlFile:
             Cancelled: `progress` raised it (as it may anything else). What has arrived is kept,
                 and the next download continues there.
         """
-        watch = _watch(f"Downloading {self.path.name}", progress)
+        watch = _watch(say("status.downloading", name=self.path.name), progress)
         try:
             return downloads.persist(lambda: self._fetch(watch), watch)
         except (httpx2.HTTPError, OSError) as error:

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from groupcam.errors import Cancelled
+from groupcam.language import say
 from groupcam.models.backbone import Backbone
 from groupcam.models.hub import Progress
 
@@ -20,10 +21,14 @@ class BackboneKey(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it for people."""
-        weights = {"default": "", None: " (random weights)"}.get(self.weights, f".{self.weights}")
-        size = "" if self.input_size is None else f" at {self.input_size} px"
-        return f"{self.name}{weights}{size}"
+        """Return it for people, in the present language."""
+        if self.weights is None:
+            text = say("network.text_random", name=self.name)
+        else:
+            text = self.name if self.weights == "default" else f"{self.name}.{self.weights}"
+        if self.input_size is None:
+            return text
+        return say("network.text_with_size", name=text, pixels=self.input_size)
 
 
 Loader = Callable[[BackboneKey, Progress | None], Backbone]

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from groupcam.errors import GroupCamError
 from groupcam.images import downscale
+from groupcam.language import say
 from groupcam.render.heatmap import masked_tile
 
 # Blue and orange of Okabe and Ito's palette (2008): told apart with any kind of colour vision.
@@ -96,11 +97,11 @@ def mask_caption(group: int, weight: float, *, is_empty: bool = False) -> str:
         is_empty: the mask is 0 everywhere, so nothing was scored.
     """
     if is_empty:
-        return f"Group {group + 1} · empty"
+        return say("masks.group_empty", group=group + 1)
     if not weight > 0:
-        return f"Group {group + 1} · no gain"
-    return (
-        f"Group {group + 1} · {weight:.3f}" if weight >= 0.0005 else f"Group {group + 1} · <0.001"
+        return say("masks.group_no_gain", group=group + 1)
+    return say(
+        "masks.group", group=group + 1, weight=f"{weight:.3f}" if weight >= 0.0005 else "<0.001"
     )
 
 

@@ -21,13 +21,14 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from groupcam.language import ENGLISH, speaking
 from groupcam.models import Backbone, View, resolve_target_layer
 from groupcam.saliency.capture import Capture, capture_layer
 from groupcam.saliency.config import GroupCamConfig, Merge
 from groupcam.saliency.grouping import group_masks_of
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
 from groupcam.saliency.perturb import gaussian_blur
-from groupcam.saliency.result import Explanation, ExplanationBatch
+from groupcam.saliency.result import Explanation, ExplanationBatch, why_blank
 from groupcam.saliency.scoring import Scores, is_dead, min_max_scale, score_masks, upsample_masks
 from groupcam.steps import finish, relay
 
@@ -256,17 +257,8 @@ def merge_masks(masks: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor
 def _blank_reason(
     saliency_map: Tensor, dead: Tensor, weights: Tensor, label: str, baseline: Tensor, layer: str
 ) -> str | None:
-    """Return why the map of one picture is all zeros, or None when it is not."""
+    """Return why the map of one picture is all zeros, in English, or None when it is not."""
     if saliency_map.any():
         return None
-    if dead.all():
-        return (
-            f"Every group mask is empty: at '{layer}' no group of channels speaks for "
-            f"'{label}'. Choose another layer, another class or a lower percentile."
-        )
-    if not weights.any():
-        return (
-            f"No group mask brings '{label}' above the {float(baseline):.2%} that the blurred "
-            "picture has already. Choose another class or layer, or a stronger blur."
-        )
-    return "The weighted masks add up to the same value everywhere. Choose another group count."
+    with speaking(ENGLISH):  # a result is kept, and read by programs
+        return why_blank(dead, weights, label, float(baseline), layer)

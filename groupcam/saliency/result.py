@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from groupcam.language import say
 from groupcam.saliency.config import GroupCamConfig
 from groupcam.saliency.scoring import is_dead, min_max_scale, upsample_masks
 
@@ -63,6 +64,19 @@ class Explanation:
     def is_dead_group(self) -> Tensor:
         """Return which groups have an empty mask, bool (G,)."""
         return is_dead(self.cell_masks)
+
+    @property
+    def why_blank(self) -> str:
+        """Return `blank_reason` in the present language; "" where there is none."""
+        if self.blank_reason is None:
+            return ""
+        return why_blank(
+            self.is_dead_group,
+            self.group_weights,
+            self.class_label,
+            self.baseline_probability,
+            self.target_layer,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,3 +137,20 @@ class ExplanationBatch:
             blank_reason=self.blank_reason[picture],
             picture_seen=None if self.picture_seen is None else self.picture_seen[picture],
         )
+
+
+def why_blank(dead: Tensor, weights: Tensor, label: str, baseline: float, layer: str) -> str:
+    """Return in the present language why a map is all zeros.
+
+    Args:
+        dead: which groups have an empty mask, bool (G,).
+        weights: of the groups, (G,).
+        label: name of the class.
+        baseline: its probability for the blurred picture.
+        layer: name of the target layer.
+    """
+    if dead.all():
+        return say("blank.no_mask", layer=layer, label=label)
+    if not weights.any():
+        return say("blank.no_gain", label=label, blurred=baseline)
+    return say("blank.flat")

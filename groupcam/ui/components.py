@@ -107,7 +107,7 @@ def checked_settings(view: Any, settings: dict[str, Any]) -> tuple[View, GroupCa
         TypeError: a value is of the wrong type.
     """
     if view not in VIEWS:
-        raise GroupCamError(f"view must be one of {', '.join(VIEWS)}; got {view!r}.")
+        raise GroupCamError(say("settings.unknown_view", views=", ".join(VIEWS), given=repr(view)))
     whole = {
         name: int(settings[name])
         for name in ("groups", "blur_kernel_px")  # JSON knows one kind of number: 32.0 is 32

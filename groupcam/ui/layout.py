@@ -1,11 +1,12 @@
 """What stands on the page and where: every control and every result, without any behaviour."""
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import gradio as gr
 
-from groupcam.language import ENGLISH, LANGUAGES, present_language
+from groupcam.language import ENGLISH, LANGUAGES, present_language, say
 from groupcam.models import DEFAULT_BACKBONE, BackboneEntry, list_backbones
 from groupcam.models.families import check_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
@@ -15,9 +16,6 @@ from groupcam.ui.exports import EXPORTS
 from groupcam.ui.present import DEFAULT_WEIGHTS
 
 TOP_CLASSES = 5
-WELCOME = "Ready. Choose a picture to see where the network looks."
-TOP_PREDICTION = ("Top prediction", "")
-OWN_SIZE = ("the weights' own", "")
 EXPLAIN = "explain"  # the name of the first tab
 
 
@@ -45,10 +43,11 @@ class Layout:
             with gr.Column(elem_id="gc-input", min_width=0):
                 self._build_picture()
             with gr.Column(elem_id="gc-results", min_width=0):
-                self.status = gr.HTML(views.status(WELCOME), elem_id="gc-status")
+                self.status = gr.HTML(views.status(say("status.welcome")), elem_id="gc-status")
                 self.tabs: dict[str, gr.Tab] = {}
                 with gr.Tabs(elem_id="gc-tabs") as self.tab_strip:
-                    for name, title, place in ((EXPLAIN, "Explain", Layout._build_explain), *tabs):
+                    explain = (EXPLAIN, say("explain.tab"), Layout._build_explain)
+                    for name, title, place in (explain, *tabs):
                         with gr.Tab(title, id=name) as self.tabs[name]:
                             place(self)
             with gr.Column(elem_id="gc-controls", min_width=0):
@@ -71,7 +70,7 @@ class Layout:
 
     def _build_picture(self) -> None:
         self.picture = gr.Image(
-            label="Picture",
+            label=say("picture.label"),
             type="filepath",
             image_mode=None,
             sources=["upload", "clipboard", "webcam"],
@@ -82,8 +81,8 @@ class Layout:
         gr.Examples(
             [[str(path)] for path in EXAMPLES],
             inputs=[self.picture],
-            example_labels=[path.stem.replace("_", " ") for path in EXAMPLES],
-            label="Examples (public domain)",
+            example_labels=[say(f"picture.example_{path.stem}") for path in EXAMPLES],
+            label=say("picture.examples"),
             examples_per_page=12,
         )
 
@@ -91,70 +90,75 @@ class Layout:
         self.backbone = gr.Dropdown(
             backbone_choices(self.backbones),
             value=DEFAULT_BACKBONE,
-            label="Backbone",
-            info="Type to search. ✓ is ready without a download, ✗ cannot be explained.",
+            label=say("network.backbone"),
+            info=say("network.backbone_help"),
             elem_id="gc-backbone",
         )
         self.weights = gr.Dropdown(
-            [("default", DEFAULT_WEIGHTS)],
+            [(say("network.weights_default"), DEFAULT_WEIGHTS)],
             value=DEFAULT_WEIGHTS,
-            label="Weights",
-            info="Others than the default are downloaded; random ones know nothing.",
+            label=say("network.weights"),
+            info=say("network.weights_help"),
             interactive=True,
         )
         self.layers = components.from_assets("layers", {}, elem_id="gc-layers")
         self.layer = gr.Textbox("", visible=False)  # the chosen one's name; "": the default
         self.class_name = gr.Dropdown(
-            [TOP_PREDICTION],
+            [(say("network.class_top"), "")],
             value="",
-            label="Target class",
-            info="Type to search all classes, or click a prediction below.",
+            label=say("network.class"),
+            info=say("network.class_help"),
             interactive=True,
         )
         self.top = gr.Label(
-            label="What the network sees", num_top_classes=TOP_CLASSES, elem_id="gc-top"
+            label=say("network.top_classes"), num_top_classes=TOP_CLASSES, elem_id="gc-top"
         )
         self.settings = components.ConfigControls()
         with self.settings.advanced:
             self.input_size = gr.Dropdown(
-                [OWN_SIZE],
-                value=OWN_SIZE[1],
-                label="Input size",
-                info="A larger input has more cells and takes longer.",
+                [(say("network.size_own"), "")],
+                value="",
+                label=say("network.size"),
+                info=say("network.size_help"),
                 interactive=True,
             )
         with gr.Row():
-            self.run_again = gr.Button("Run again", size="sm", min_width=90)
-            self.stop = gr.Button("Stop", size="sm", min_width=90)
+            self.run_again = gr.Button(say("network.run_again"), size="sm", min_width=90)
+            self.stop = gr.Button(say("network.stop"), size="sm", min_width=90)
         self.link = components.from_assets("link", {}, elem_id="gc-link")
 
     def _build_explain(self) -> None:
         with gr.Row():
             with gr.Column(scale=6, min_width=340, elem_classes="gc-panel"):
-                gr.Markdown("### Where it looks")
+                gr.Markdown(f"### {say('explain.map')}")
                 self.viewer = components.from_assets("viewer", {}, elem_id="gc-viewer")
                 with gr.Row():
                     self.layout = gr.Radio(
-                        [("Divider", "divider"), ("Side by side", "side")],
+                        [(say(f"explain.layout_{name}"), name) for name in ("divider", "side")],
                         value="divider",
-                        label="Layout",
+                        label=say("explain.layout"),
                         min_width=230,
                         interactive=True,
                     )
                     self.color_map = gr.Dropdown(
                         list(COLOR_MAPS),
                         value=DEFAULT_COLOR_MAP,
-                        label="Colour map",
+                        label=say("explain.color_map"),
                         min_width=130,
                     )
                     self.opacity = gr.Slider(
-                        0, 1, value=DEFAULT_OPACITY, step=0.05, label="Opacity", min_width=190
+                        0,
+                        1,
+                        value=DEFAULT_OPACITY,
+                        step=0.05,
+                        label=say("explain.opacity"),
+                        min_width=190,
                     )
-                gr.Markdown("### Download")
+                gr.Markdown(f"### {say('downloads.heading')}")
                 with gr.Row(elem_id="gc-downloads"):
                     self.downloads = {
-                        kind: gr.Button(export.label, size="sm", min_width=90)
-                        for kind, export in EXPORTS.items()
+                        kind: gr.Button(say(f"downloads.{kind}_file"), size="sm", min_width=90)
+                        for kind in EXPORTS
                     }
                 self.download_status = gr.HTML("", elem_id="gc-download-status")
                 self.pinned = gr.Textbox("", visible=False)  # ids of runs, by the chart
@@ -163,19 +167,19 @@ class Layout:
                     for kind in EXPORTS
                 }
             with gr.Column(scale=5, min_width=320, elem_classes="gc-panel"):
-                gr.Markdown("### Does it matter? Deletion and insertion")
+                gr.Markdown(f"### {say('explain.curves')}")
                 self.curves = components.from_assets("curves", {}, elem_id="gc-curves")
                 self.perturbed = components.from_assets("perturbed", {}, elem_id="gc-perturbed")
 
     def _build_masks(self) -> None:
         with gr.Row():
             with gr.Column(scale=6, min_width=340, elem_classes="gc-panel"):
-                gr.Markdown("### The group masks behind the map, heaviest first")
+                gr.Markdown(f"### {say('explain.masks')}")
                 self.masks = components.from_assets("masks", {}, elem_id="gc-masks")
             with gr.Column(scale=5, min_width=320, elem_classes="gc-panel"):
-                gr.Markdown("### One group in full")
+                gr.Markdown(f"### {say('explain.detail')}")
                 self.detail = gr.HTML(
-                    '<p class="gc-quiet">Choose a mask to see what the network saw through it.</p>',
+                    f'<p class="gc-quiet">{escape(say("explain.no_detail"))}</p>',
                     elem_id="gc-detail",
                 )
 
@@ -195,7 +199,7 @@ def backbone_choices(entries: Sequence[BackboneEntry]) -> list[tuple[str, str]]:
     choices = []
     for entry in entries:
         mark = "✓ " if entry.ready_offline else ""
-        note = "" if entry.pretrained else " (no pretrained weights)"
+        note = "" if entry.pretrained else f" ({say('network.no_pretrained')})"
         check = check_of(entry.name)
         if check is not None and check.verdict != "ok":
             mark, note = "✗ ", f" ({check.reason})"

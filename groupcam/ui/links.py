@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.language import say
 from groupcam.models import DEFAULT_BACKBONE, View
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui.components import EXAMPLES, checked_settings
@@ -40,10 +41,9 @@ class Opening:
     def __post_init__(self) -> None:
         """Check what needs no backbone."""
         if self.example is not None and self.example not in example_names():
-            raise GroupCamError(
-                f"The example must be one of {', '.join(example_names())}; got '{self.example}'."
-                f"{did_you_mean(self.example, example_names())}"
-            )
+            names = example_names()
+            text = say("link.unknown_example", names=", ".join(names), given=self.example)
+            raise GroupCamError(f"{text}{did_you_mean(self.example, names)}")
 
 
 def example_names() -> list[str]:
@@ -86,9 +86,8 @@ def opening_of(query: Mapping[str, str]) -> Opening | None:
         if name not in names and name not in settings:
             continue
         if len(value) > MOST_LETTERS:
-            raise GroupCamError(
-                f"In a link '{name}' must have at most {MOST_LETTERS} letters; got {len(value)}."
-            )
+            text = say("link.too_long", name=name, most=MOST_LETTERS, given=len(value))
+            raise GroupCamError(text)
         if name in names:
             told[names[name]] = value
         else:
@@ -118,5 +117,5 @@ def _setting(name: str, text: str, default: Any) -> Any:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise GroupCamError(f"In a link '{name}' must be a number; got '{text}'.")
+        raise GroupCamError(say("link.no_number", name=name, given=text))
     return number

@@ -5,13 +5,14 @@ from typing import Any
 
 import gradio as gr
 
+from groupcam.language import say
 from groupcam.models import default_target_layer, resolve_target_layer
 from groupcam.models.pool import BackboneKey
 from groupcam.steps import relay
 from groupcam.ui import views
 from groupcam.ui.components import EXAMPLES
 from groupcam.ui.latest import LatestWins
-from groupcam.ui.layout import WELCOME, Layout
+from groupcam.ui.layout import Layout
 from groupcam.ui.links import Opening, link_names, query_of
 from groupcam.ui.present import RANDOM_WEIGHTS, key_of
 from groupcam.ui.run_events import RunEvents, Updates
@@ -84,11 +85,11 @@ class Opener:
                 ui.picture_path: str(path),
             }
         if picture_id is None:
-            yield {**updates, ui.status: views.status(WELCOME)}
+            yield {**updates, ui.status: views.status(say("status.welcome"))}
             return
         self._latest.forget(session)
         updates[ui.token] = self._latest.choose(session, (picture_id, opening))
-        yield {**updates, ui.status: views.status("Looking at the picture …", "busy")}
+        yield {**updates, ui.status: views.status(say("status.looking"), "busy")}
 
     def link_of(self, choice: Choice | None) -> dict[str, Any]:
         """Return what assets/link.js makes a link of, and whether the picture comes with it."""

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
-from groupcam.language import ENGLISH, LANGUAGES, in_language, speaking
+from groupcam.language import ENGLISH, LANGUAGES, in_language, say, speaking
 from groupcam.saliency import PRESETS
 from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
@@ -222,7 +222,8 @@ class Page:
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             yield from self.opener.steps(session, Opening(), None)
             gr.Warning(str(error))
-            yield {self.ui.status: views.status(f"The link cannot be followed. {error}", "error")}
+            text = say("link.cannot_follow", reason=error)
+            yield {self.ui.status: views.status(text, "error")}
 
     def take_picture(
         self,
@@ -251,7 +252,7 @@ class Page:
             self.ui.picture_id: new_id,
             self.ui.picture_path: upload["path"],
             self.ui.class_name: "",
-            self.ui.status: views.status("Looking at the picture …", "busy"),
+            self.ui.status: views.status(say("status.looking"), "busy"),
         }
 
     def leave(self, request: gr.Request) -> None:

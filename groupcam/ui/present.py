@@ -3,6 +3,7 @@
 from typing import Any
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 from groupcam.models.pool import BackboneKey
 from groupcam.ui.components import ConfigControls
 from groupcam.ui.runs import Choice
@@ -62,5 +63,5 @@ def key_of(name: str, weights: str, input_size: str) -> BackboneKey:
 def _pixels(text: str) -> int:
     """Return the whole number that a visitor sent as an input size."""
     if not text.isdecimal() or len(text) > 5:
-        raise GroupCamError(f"The input size must be one of those listed; got '{text}'.")
+        raise GroupCamError(say("network.unknown_size", given=text))
     return int(text)

@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from groupcam.language import say
 from groupcam.ui import views
 from groupcam.ui.layout import Layout
 from groupcam.ui.runs import Choice, Run
@@ -53,7 +54,7 @@ class ResultViews:
         run = self._kept(choice)
         group = event._data.get("group") if isinstance(event._data, dict) else None
         if not isinstance(group, int) or not 0 <= group < run.explanation.config.groups:
-            raise gr.Error(f"The group must be one of the {run.explanation.config.groups} shown.")
+            raise gr.Error(say("masks.unknown_group", groups=run.explanation.config.groups))
         return views.mask_detail(run, group, color_map)
 
     def recolor(self, choice: Choice | None, color_map: str) -> Any:
@@ -65,5 +66,5 @@ class ResultViews:
         """Return the run behind the page, or tell the visitor to make it again."""
         run = self.workbench.run_of(choice)
         if run is None:
-            raise gr.Error("There must be a result first. Choose a picture, or press Run again.")
+            raise gr.Error(say("status.no_result"))
         return run

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.language import say
 from groupcam.models import (
     Backbone,
     default_target_layer,
@@ -20,7 +21,7 @@ from groupcam.models.pool import BackboneKey
 from groupcam.steps import relay
 from groupcam.ui import curve_views, views
 from groupcam.ui.latest import LatestWins
-from groupcam.ui.layout import TOP_CLASSES, TOP_PREDICTION, Layout
+from groupcam.ui.layout import TOP_CLASSES, Layout
 from groupcam.ui.present import DEFAULT_WEIGHTS, RANDOM_WEIGHTS, read_choice
 from groupcam.ui.runs import (
     Choice,
@@ -97,7 +98,7 @@ class RunEvents:
     def stop_run(self, request: gr.Request) -> str:
         """Stop the visitor's run within one micro-batch."""
         self.forget(request)
-        return views.status("Stopped. Change anything or press Run again.")
+        return views.status(say("status.stopped"))
 
     def run(
         self,
@@ -144,7 +145,7 @@ class RunEvents:
             yield self._failed(session, token, str(error))
         except Exception:
             logger.exception("A run failed.")
-            yield self._failed(session, token, UNEXPECTED)
+            yield self._failed(session, token, say("status.unexpected"))
 
     def _failed(self, session: str, token: int, message: str) -> Updates | Any:
         """Say what went wrong and let the same choice be tried again; a stale run stays silent."""
@@ -171,7 +172,7 @@ class RunEvents:
         config = fitted(wish.config, target)
         slider: dict[str, Any] = {"maximum": target.shape[0]}
         if config != wish.config:
-            gr.Info(f"'{target.name}' has {target.shape[0]} channels, so as many groups are used.")
+            gr.Info(say("status.groups_fitted", layer=target.name, channels=target.shape[0]))
             slider["value"] = config.groups  # else it is left alone: the visitor may be moving it
         choice = wish._replace(target_layer=target.name, class_name=class_name, config=config)
         next_report = 0.0
@@ -201,7 +202,7 @@ class RunEvents:
         if isinstance(event, Predicted):
             return {self.ui.top: {label: value for _, label, value in event.top(TOP_CLASSES)}}
         if isinstance(event, Scoring):
-            status = views.working_status("Scoring the group masks", event.done, event.total)
+            status = views.working_status(say("status.scoring"), event.done, event.total)
             updates: Updates = {self.ui.status: status}
             if event.saliency_map is not None:
                 (saliency_map,) = event.saliency_map()
@@ -216,7 +217,7 @@ class RunEvents:
                 self.ui.masks: views.masks(run),
                 self.ui.detail: views.mask_detail(run, heaviest, color_map),
                 self.ui.curves: curve_views.chart(run),
-                self.ui.status: views.status("Map done. Drawing the curves …", "busy"),
+                self.ui.status: views.status(say("status.map_done"), "busy"),
             }
         if isinstance(event, Surveyed):
             found = target_layers(event.backbone)
@@ -226,7 +227,7 @@ class RunEvents:
             return {
                 self.ui.curves: curve_views.chart(event.run, points),
                 self.ui.status: views.working_status(
-                    "Drawing the curves", points.done, points.total
+                    say("status.drawing"), points.done, points.total
                 ),
             }
         assert isinstance(event, Finished)
@@ -239,12 +240,14 @@ class RunEvents:
 def weights_list(key: BackboneKey) -> Any:
     """Return the list of a backbone's weights, those of the key chosen."""
     tags = weight_tags(key.name)
-    default = f"default ({tags[0]})" if tags else "default (there are none)"
+    default = (
+        say("network.weights_default_tag", tag=tags[0]) if tags else say("network.weights_none")
+    )
     return gr.Dropdown(
         choices=[
             (default, DEFAULT_WEIGHTS),
             *((tag, tag) for tag in tags[1:]),
-            ("random (an untrained network)", RANDOM_WEIGHTS),
+            (say("network.weights_random"), RANDOM_WEIGHTS),
         ],
         value=RANDOM_WEIGHTS if key.weights is None else key.weights,
     )
@@ -255,10 +258,14 @@ def size_list(key: BackboneKey, backbone: Backbone) -> Any:
     own, *others = input_sizes(key.name, key.weights)
     chosen = "" if key.input_size is None else str(key.input_size)
     grid = " × ".join(map(str, default_target_layer(backbone).shape[1:]))
-    sizes = [(f"{own} px, the weights' own", ""), *((f"{side} px", str(side)) for side in others)]
+    sizes = [
+        (say("network.size_of_weights", pixels=own), ""),
+        *((f"{side} px", str(side)) for side in others),
+    ]
     return gr.Dropdown(
         choices=[
-            (f"{text} · {grid} cells" if value == chosen else text, value) for text, value in sizes
+            (f"{text} · {say('network.cells', grid=grid)}" if value == chosen else text, value)
+            for text, value in sizes
         ],
         value=chosen,
     )
@@ -267,4 +274,4 @@ def size_list(key: BackboneKey, backbone: Backbone) -> Any:
 def class_list(backbone: Backbone, chosen: str) -> Any:
     """Return the list of all classes, one chosen; "" stands for the top prediction."""
     names = [(name, name) for name in backbone.class_names]
-    return gr.Dropdown(choices=[TOP_PREDICTION, *names], value=chosen)
+    return gr.Dropdown(choices=[(say("network.class_top"), ""), *names], value=chosen)

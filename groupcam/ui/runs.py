@@ -11,6 +11,7 @@ from groupcam.images import Picture
 from groupcam.metrics import Curves
 from groupcam.metrics.curves import PartialCurves, PerturbedPictures
 from groupcam.models import Backbone, Preprocessing, TargetLayer, View
+from groupcam.models.backbone import caveat_of
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import Explanation, GroupCamConfig
 from groupcam.saliency.capture import Capture
@@ -85,8 +86,8 @@ class Run(Shown):
 
     @property
     def caveat(self) -> str | None:
-        """Return the backbone's."""
-        return self.network.caveat
+        """Return the backbone's, in the present language."""
+        return caveat_of(self.network.weights, self.network.class_names)
 
     @property
     def size_bytes(self) -> int:

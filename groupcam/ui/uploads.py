@@ -6,6 +6,7 @@ from typing import Any
 from gradio.utils import get_upload_folder
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 
 
 def uploaded_path(payload: Any) -> Path:
@@ -18,7 +19,7 @@ def uploaded_path(payload: Any) -> Path:
         GroupCamError: nothing was sent, or it is not a file in the upload folder.
     """
     path = payload.get("path") if isinstance(payload, dict) else None
-    refused = GroupCamError("image must be an uploaded file; got none. Upload a picture first.")
+    refused = GroupCamError(say("picture.not_uploaded"))
     if not isinstance(path, str) or "\0" in path:
         raise refused
     resolved = Path(path).resolve()

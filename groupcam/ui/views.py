@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from groupcam.images import Picture, downscale
+from groupcam.language import say
 from groupcam.models import TargetLayer
 from groupcam.models.preprocessing import inner_part
 from groupcam.render.figures import groups_by_weight, mask_caption
@@ -69,22 +70,24 @@ def status(text: str, kind: str = "idle", done: int = 0, total: int = 0) -> str:
 
 def loading_status(event: Loading) -> str:
     """Return the status line while a backbone is loaded."""
-    text = event.text
+    text = f"{event.text} …"
     if event.total:
-        text += f": {event.done / 1e6:.0f} of {event.total / 1e6:.0f} MB"
-    return status(f"{text} …", "busy", event.done, event.total)
+        text = say(
+            "status.megabytes", work=event.text, done=event.done / 1e6, total=event.total / 1e6
+        )
+    return status(text, "busy", event.done, event.total)
 
 
 def working_status(text: str, done: int, total: int) -> str:
     """Return the status line of work that is counted in forward passes."""
-    return status(f"{text}: {done} of {total} …", "busy", done, total)
+    return status(say("status.counted", work=text, done=done, total=total), "busy", done, total)
 
 
 def finished_text(run: Run) -> str:
     """Return the sentence that stands when everything is done."""
     explanation = run.explanation
-    text = (
-        f"Done: map in {explanation.elapsed_s:.2f} s, {explanation.forward_passes} forward passes."
+    text = say(
+        "status.done", seconds=explanation.elapsed_s, forward_passes=explanation.forward_passes
     )
     return text if run.caveat is None else f"{text} {run.caveat}"
 
@@ -97,7 +100,7 @@ def viewer(run: Run, color_map: str) -> dict[str, Any]:
     explanation = run.explanation
     value = _viewer(run, explanation.saliency_map, color_map, caption(run))
     if explanation.blank_reason:
-        return value | {"heat": "", "blank": explanation.blank_reason}
+        return value | {"heat": "", "blank": explanation.why_blank}
     return value | {"words": words(run, explanation.saliency_map)}
 
 
@@ -109,7 +112,7 @@ def words(place: Placed, saliency_map: Tensor) -> str:
 
 def sharpening(scoring: Scoring, saliency_map: Tensor, color_map: str) -> dict[str, Any]:
     """Return what assets/viewer.js draws while groups are being scored; the map is (H, W)."""
-    text = f"Sharpening: {scoring.done} of {scoring.total} forward passes …"
+    text = say("viewer.sharpening", done=scoring.done, total=scoring.total)
     value = _viewer(scoring, saliency_map, color_map, text)
     return value if saliency_map.any() else value | {"heat": ""}
 
@@ -140,10 +143,14 @@ def _viewer(shown: Shown, saliency_map: Tensor, color_map: str, text: str) -> di
 def caption(run: Run) -> str:
     """Return one line that says what is shown and with which settings it was made."""
     explanation = run.explanation
-    return (
-        f"{explanation.class_label} {explanation.probability:.1%} · "
-        f"{run.choice.backbone.text} · {explanation.target_layer} · "
-        f"{explanation.config.groups} groups · blur {explanation.config.blur_sigma_px:g} px"
+    return say(
+        "viewer.caption",
+        label=explanation.class_label,
+        probability=explanation.probability,
+        backbone=run.choice.backbone.text,
+        layer=explanation.target_layer,
+        groups=explanation.config.groups,
+        blur=explanation.config.blur_sigma_px,
     )
 
 
@@ -215,8 +222,9 @@ def layers(
                     "isDefault": layer.default,
                 }
             )
-        count = f"{len(entries)} layer{'s' if len(entries) > 1 else ''}"
-        stages.append({"title": f"{grid[0]} × {grid[1]} cells · {count}", "layers": entries})
+        name = "stages" if len(entries) > 1 else "stage"
+        title = say(f"layers.{name}", rows=grid[0], columns=grid[1], count=len(entries))
+        stages.append({"title": title, "layers": entries})
     return {
         "stages": stages,
         "chosen": chosen,
@@ -288,28 +296,25 @@ def mask_detail(run: Run, group: int, color_map: str) -> str:
     blurred = gaussian_blur(inputs, config.blur_sigma_px, config.blur_kernel_px)
     seen = preprocessing.to_rgb(inputs)[0]
     through = preprocessing.to_rgb(masked_inputs(inputs, blurred, mask[None]))[0]
-    label = escape(explanation.class_label)
-    masked = float(explanation.masked_probability[group])
     weight = float(explanation.group_weights[group])
     if bool(explanation.is_dead_group[group]):
-        verdict = "Its mask is empty, so it was not scored and weighs 0."
-    elif weight > 0:
-        verdict = (
-            f"Seen through this mask, <b>{label}</b> has {masked:.2%}; the blurred picture alone "
-            f"gives it {explanation.baseline_probability:.2%}. The gain, <b>{weight:.4f}</b>, is "
-            "this group's weight in the map."
-        )
+        name = "empty"
     else:
-        verdict = (
-            f"Seen through this mask, <b>{label}</b> has {masked:.2%}, no more than the "
-            f"{explanation.baseline_probability:.2%} of the blurred picture: weight 0."
-        )
+        name = "gain" if weight > 0 else "no_gain"
+    verdict = say(
+        f"detail.{name}",
+        label=f"<b>{escape(explanation.class_label)}</b>",
+        masked=float(explanation.masked_probability[group]),
+        blurred=explanation.baseline_probability,
+        weight=f"<b>{weight:.4f}</b>",
+    )
+    title = escape(say("detail.title", group=group + 1))
     return (
-        f'<section class="gc-detail" aria-label="Group {group + 1}">'
-        f"<h4>Group {group + 1}</h4><p>{verdict}</p>"
+        f'<section class="gc-detail" aria-label="{title}">'
+        f"<h4>{title}</h4><p>{verdict}</p>"
         '<div class="gc-row">'
-        + _figure(overlay(seen, mask.numpy(), color_map=color_map), "Mask on the picture")
-        + _figure(through, "Masked input: what the network saw")
+        + _figure(overlay(seen, mask.numpy(), color_map=color_map), say("detail.mask"))
+        + _figure(through, say("detail.masked_input"))
         + "</div>"
         + _channels(run, group, color_map)
         + "</section>"
@@ -320,7 +325,7 @@ def _channels(run: Run, group: int, color_map: str) -> str:
     """Return the channels of a group that weigh most, with their activation maps."""
     members = (run.explanation.channel_groups == group).nonzero()[:, 0]
     if len(members) == 0:
-        return "<p>No channel is in this group.</p>"
+        return f"<p>{escape(say('detail.no_channel'))}</p>"
     weights = run.capture.channel_weights[0].cpu()
     activations = run.capture.activations[0].cpu()  # (C, h, w)
     strength = (weights[:, None, None] * activations).abs().sum(dim=(1, 2))[members]
@@ -332,11 +337,9 @@ def _channels(run: Run, group: int, color_map: str) -> str:
         )
         for channel in shown
     )
-    more = "" if len(members) == len(shown) else f", the {len(shown)} strongest shown"
-    return (
-        f"<h5>{len(members)} channels{more}: activation and weight (mean gradient)</h5>"
-        f'<div class="gc-channels">{figures}</div>'
-    )
+    name = "channels" if len(members) == len(shown) else "channels_shown"
+    heading = escape(say(f"detail.{name}", count=len(members), shown=len(shown)))
+    return f'<h5>{heading}</h5><div class="gc-channels">{figures}</div>'
 
 
 def _enlarged(activation: Tensor) -> npt.NDArray[np.float32]:

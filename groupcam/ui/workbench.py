@@ -3,6 +3,7 @@
 No Gradio in here: a run is a generator of events, and the page decides how they look.
 """
 
+import contextvars
 import hashlib
 import queue
 import threading
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from groupcam.errors import Cancelled, GroupCamError, did_you_mean
 from groupcam.images import Picture, open_picture
+from groupcam.language import say
 from groupcam.metrics import CurveProtocol, curve_steps
 from groupcam.metrics.curves import perturbed_pictures
 from groupcam.models import (
@@ -110,9 +112,7 @@ class Workbench:
         """
         picture = self._pictures.get(choice.picture_id)
         if picture is None:
-            raise GroupCamError(
-                "The picture must still be on the server; it is not. Upload it again."
-            )
+            raise GroupCamError(say("picture.not_kept"))
         return picture
 
     def run_of(self, choice: Choice | None) -> Run | None:
@@ -142,28 +142,27 @@ class Workbench:
         kept = self._pool.get(key)
         if kept is not None:
             return kept
-        yield Loading(f"Loading {key.text}")
+        yield Loading(say("status.loading", backbone=key.text))
         return (yield from followed(lambda progress: self.load(key, progress)))
 
     def _load(self, key: BackboneKey, progress: Progress | None) -> Backbone:
         """Load a backbone for the pool. What visitors send is checked here: no file is opened."""
         tags = weight_tags(key.name)
         if key.weights not in (None, "default", *tags):
-            raise GroupCamError(
-                f"weights must be 'default', random or a tag of {key.name}; got "
-                f"'{key.weights}'.{did_you_mean(str(key.weights), tags)}"
-            )
+            text = say("network.unknown_weights", backbone=key.name, given=key.weights)
+            raise GroupCamError(f"{text}{did_you_mean(str(key.weights), tags)}")
         if key.input_size is not None and key.input_size > MAX_INPUT_PX:
-            raise GroupCamError(
-                f"The input size must be at most {MAX_INPUT_PX} pixels on the page; got "
-                f"{key.input_size}. Choose a smaller one."
-            )
+            text = say("network.size_too_large", most=MAX_INPUT_PX, given=key.input_size)
+            raise GroupCamError(text)
         parameters = parameters_of(key.name)
         if self._max_parameters is not None and (parameters or 0) > self._max_parameters:
             raise GroupCamError(
-                f"A backbone must have at most {self._max_parameters / 1e6:.0f} million parameters "
-                f"on this server; {key.name} has {(parameters or 0) / 1e6:.0f} million. Choose a "
-                "smaller one, or run groupcam on your own machine."
+                say(
+                    "network.too_large",
+                    most=self._max_parameters / 1e6,
+                    name=key.name,
+                    given=(parameters or 0) / 1e6,
+                )
             )
         backbone = load_backbone(
             key.name,
@@ -291,6 +290,8 @@ def followed(
 ) -> Generator[Loading, None, Result]:
     """Run `work` in a thread, yield its progress, return its result or raise its error.
 
+    It speaks the language of whoever begins.
+
     Closing the generator makes the next report of progress raise `Cancelled` in the thread.
     """
     closed = threading.Event()
@@ -311,7 +312,8 @@ def followed(
         finally:
             reports.put(None)
 
-    threading.Thread(target=target, daemon=True).start()
+    speaker = contextvars.copy_context()  # a new thread would speak English
+    threading.Thread(target=speaker.run, args=[target], daemon=True).start()
     try:
         while (latest := reports.get()) is not None:
             yield latest
