@@ -27,15 +27,7 @@ const highlight = (place) => {
     line.classList.toggle("gc-dim", place !== null && line.dataset.place !== String(place));
 };
 
-const ROWS = [
-  ["insertion", "Insertion ↑", "Insertion AUC, higher is better"],
-  ["deletion", "Deletion ↓", "Deletion AUC, lower is better"],
-  ["over_all", "Over-all ↑", "Insertion minus deletion AUC, higher is better"],
-  ["time", "Time", "Wall-clock time of the map"],
-  ["passes", "Passes", "Forward and backward passes of the network for the map"],
-  ["energy", "In the box ↑", "Energy pointing game: the share of the map inside the box"],
-  ["peak", "Peak in box", "Pointing game: whether the peak is in the box or within 15 pixels"],
-];
+const ROWS = ["insertion", "deletion", "over_all", "time", "passes", "energy", "peak"];
 
 const make = (card, place) => {
   const item = node("li", "gc-card");
@@ -48,10 +40,10 @@ const make = (card, place) => {
   stage.append(picture, node("div", "gc-seen"), heat);
   const numbers = node("dl");
   const values = {};
-  for (const [key, label, help] of ROWS) {
+  for (const key of ROWS) {
     const row = node("div", `gc-number gc-number-${key}`);
-    const name = node("dt", "", label);
-    name.title = help;
+    const name = node("dt", "", say(`row_${key}`));
+    name.title = say(`row_${key}_help`);
     values[key] = { row, value: node("dd") };
     row.append(name, values[key].value);
     numbers.append(row);
@@ -79,7 +71,7 @@ const put = ({ row, value }, text, isBest = false) => {
   row.hidden = !text;  // rows of the areas and costs stand from the start, so that nothing jumps
   value.replaceChildren(text);
   row.classList.toggle("gc-best", isBest);
-  if (isBest) value.append(node("b", "", "best"));
+  if (isBest) value.append(node("b", "", say("best")));
 };
 
 const fill = (parts, card, place) => {
@@ -94,14 +86,14 @@ const fill = (parts, card, place) => {
   parts.stage.classList.toggle("gc-card-waits", !card.heat);
   if (card.heat) {
     if (parts.heat.src !== card.heat) parts.heat.src = card.heat;
-    parts.heat.alt = `Saliency map: ${card.title}, ${card.about}. ${card.words}`;
+    parts.heat.alt = say("map", card);
     const [left, top, width, height] = card.box.map((part) => `${(100 * part).toFixed(3)}%`);
     for (const one of [parts.heat, seen]) Object.assign(one.style, { left, top, width, height });
   }
   const isBusy = card.state === "maps" || card.state === "traces";
   parts.bar.style.visibility = isBusy ? "visible" : "hidden";
   parts.bar.firstChild.style.width = `${100 * (card.part || 0)}%`;
-  parts.text.textContent = card.text || (card.isBlank ? "The map is blank: the method finds nothing." : "");
+  parts.text.textContent = card.text || (card.isBlank ? say("blank") : "");
   parts.text.setAttribute("role", card.state === "failed" ? "alert" : "note");
   const later = card.state === "failed" ? "" : "…";
   const marks = (name) => card.state === "done" && (best[name] || []).includes(place);
@@ -109,12 +101,12 @@ const fill = (parts, card, place) => {
   put(parts.values.deletion, area(card.deletion) || later, marks("deletion"));
   put(parts.values.over_all, card.over_all === undefined ? later : card.over_all.toFixed(3), marks("over_all"));
   put(parts.values.time, card.seconds === undefined ? later : seconds(card.seconds));
-  const back = card.backwards ? ` + ${card.backwards.toLocaleString("en")} back` : "";
-  put(parts.values.passes, card.forwards === undefined ? later : `${card.forwards.toLocaleString("en")}${back}`);
+  const [forwards, backwards] = [card.forwards, card.backwards].map((count) => count?.toLocaleString("en"));
+  put(parts.values.passes, card.forwards === undefined ? later : card.backwards ? say("passes_back", { forwards, backwards }) : forwards);
   const energies = pointing.map((one) => one.energy).filter((one) => one !== undefined);
   const isTop = energies.length > 1 && found.energy !== undefined && found.energy.toFixed(3) === Math.max(...energies).toFixed(3);
   put(parts.values.energy, found.reason || (found.energy === undefined ? "" : `${(100 * found.energy).toFixed(1)}%`), isTop && Boolean(value.best?.insertion));
-  put(parts.values.peak, found.hit === undefined ? "" : found.hit ? "yes" : "no");
+  put(parts.values.peak, found.hit === undefined ? "" : found.hit ? say("hit") : say("miss"));
 };
 
 const draw_lines = (svg) => {
@@ -131,7 +123,7 @@ const draw_lines = (svg) => {
     gcSvg(svg, "text", { x: left - 5, y: up(part) + 4, "text-anchor": "end" }, part);
     gcSvg(svg, "text", { x: across(part), y: height - bottom + 15, "text-anchor": "middle" }, `${100 * part}%`);
   }
-  gcSvg(svg, "text", { x: across(0.5), y: height - 4, "text-anchor": "middle" }, "pixels changed, most salient first");
+  gcSvg(svg, "text", { x: across(0.5), y: height - 4, "text-anchor": "middle" }, say("axis_pixels"));
   const told = [];
   (props.value?.cards || []).forEach((card, place) => {
     const curve = card[name];
@@ -143,7 +135,7 @@ const draw_lines = (svg) => {
     line.dataset.place = place;
     told.push(`${card.title} ${area(curve)}`);
   });
-  svg.setAttribute("aria-label", `${name} curves, areas: ${told.join(", ") || "none yet"}`);
+  svg.setAttribute("aria-label", told.length ? say(`lines_${name}`, { areas: told.join(", ") }) : say(`lines_${name}_none`));
 };
 
 const sort = () => {

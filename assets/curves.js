@@ -91,9 +91,9 @@ const draw_axes = () => {
     add("text", { x: left - 6, y: up(part) + 4, "text-anchor": "end" }, part);
     add("text", { x: across(part), y: height - bottom + 20, "text-anchor": "middle" }, `${100 * part}%`);
   }
-  add("text", { x: across(0.5), y: height - 3, "text-anchor": "middle" }, "pixels changed, most salient first");
+  add("text", { x: across(0.5), y: height - 3, "text-anchor": "middle" }, say("axis"));
   if (!props.value?.insertion?.values)
-    add("text", { x: across(0.5), y: up(0.6), "text-anchor": "middle" }, "the curves draw themselves here");
+    add("text", { x: across(0.5), y: up(0.6), "text-anchor": "middle" }, say("empty"));
 };
 
 const points_of = (pixels, values) => {
@@ -137,12 +137,13 @@ const draw_marker = () => {
     const found = reading(name), dot = find(`.gc-at-${name}`);
     dot.toggleAttribute("hidden", found === null);
     if (found !== null) set(dot, { cx: x, cy: frame.up(found.value), fill: props.value[name].color });
-    return found === null ? `${name} not known yet` : `${name} ${found.exact ? "" : "about "}${gcOdds(found.value)}`;
+    const known = found === null ? "unknown" : found.exact ? "exact" : "about";
+    return say(`told_${name}_${known}`, { value: found && gcOdds(found.value) });
   });
   marker.setAttribute("tabindex", "0");
   marker.setAttribute("aria-valuenow", String(Number((100 * part_at(place)).toFixed(1))));
-  marker.setAttribute("aria-valuetext", `${gcShare(part_at(place))} of the pixels changed: ${told.join(", ")}`);
-  find(".gc-play-at").textContent = `${gcShare(part_at(place))} changed`;
+  marker.setAttribute("aria-valuetext", say("at_marker", { share: gcShare(part_at(place)), values: told.join(", ") }));
+  find(".gc-play-at").textContent = say("changed", { share: gcShare(part_at(place)) });
 };
 
 const draw = () => {
@@ -212,7 +213,7 @@ marker.addEventListener("keydown", (event) => {
 
 const show_play = () => {
   play_button.querySelector("span").textContent = playing ? "❚❚" : "▶";
-  play_button.querySelector("b").textContent = playing ? "Pause" : "Play";
+  play_button.querySelector("b").textContent = playing ? say("pause") : say("play");
 };
 
 const pause = () => { playing = null; show_play(); };
@@ -250,7 +251,7 @@ const sample = (shown, dash) => {
 const name_of = (shown, all) => {
   const name = node("span", "gc-pin-name");
   const pictures = [...new Set(all.map((one) => one.picture))];
-  const parts = [...shown.parts, ...(pictures.length > 1 ? [`picture ${pictures.indexOf(shown.picture) + 1}`] : [])];
+  const parts = [...shown.parts, ...(pictures.length > 1 ? [say("picture", { number: pictures.indexOf(shown.picture) + 1 })] : [])];
   parts.forEach((part, index) => {
     const is_shared = all.every((one) => one.parts.includes(part));
     const text = part.length < 14 ? part.replaceAll(" ", "\u00a0") : part; // short ones stay whole
@@ -259,18 +260,18 @@ const name_of = (shown, all) => {
   return name;
 };
 
-const areas_text = (shown) => `ins. ${area_text(shown.insertion)} · del. ${area_text(shown.deletion)}`;
+const areas_text = (shown) => say("areas", { insertion: area_text(shown.insertion), deletion: area_text(shown.deletion) });
 
 const row = (shown, pin, all) => {
   const item = node("li", "gc-pin-row"), areas = node("span", "gc-pin-areas", areas_text(shown));
-  areas.title = "Areas under the insertion curve (higher is better) and the deletion curve (lower is better)";
+  areas.title = say("areas_help");
   const is_present = shown.run === run, name = name_of(shown, all);
-  if (is_present) name.append(node("i", "", pin ? " (now, pinned)" : " (now)"));
+  if (is_present) name.append(node("i", "", ` ${pin ? say("now_pinned") : say("now")}`));
   item.append(sample(shown, is_present ? "" : DASHES[pin.slot]), name, areas);
   if (pin) {
     const button = node("button", "gc-step-button gc-unpin", "×");
     button.type = "button";
-    button.setAttribute("aria-label", `Remove pin: ${shown.parts.join(", ")}`);
+    button.setAttribute("aria-label", say("unpin", { run: shown.parts.join(", ") }));
     button.addEventListener("click", () => { pins = pins.filter((one) => one !== pin); after_removal(); });
     item.append(button);
   }
@@ -292,9 +293,9 @@ const draw_pins = () => {
   pin_button.disabled = !has_run();
   // Not "disabled" below: the focus may be on it, and a click on it is told why not.
   pin_button.setAttribute("aria-disabled", String(!value.complete || is_pinned || pins.length >= value.mostPinned));
-  pin_button.textContent = is_pinned ? "Pinned" : "Pin these curves";
+  pin_button.textContent = is_pinned ? say("pinned") : say("pin");
   const is_one_class = all.every((one) => one.parts[0] === value.label);
-  find(".gc-curve-label").textContent = !value.label ? "" : `probability of ${is_one_class ? value.label : "each run's own class"}`;
+  find(".gc-curve-label").textContent = !value.label ? "" : is_one_class ? say("probability", value) : say("probabilities");
   root.dataset.pinned = pins.map((pin) => pin.run).join(" ");
   draw_pinned();
 };
@@ -303,14 +304,14 @@ const after_removal = () => { announce(""); draw_pins(); pin_button.focus(); };
 
 pin_button.addEventListener("click", () => {
   const value = props.value;
-  if (pins.some((pin) => pin.run === value.run)) { announce("These curves are pinned already. Change something, then compare."); return; }
-  if (!value.complete) { announce("The curves are not complete yet; pin them when they are."); return; }
-  if (pins.length >= value.mostPinned) { announce(`${value.mostPinned} runs can be pinned at most. Remove one first.`); return; }
+  if (pins.some((pin) => pin.run === value.run)) { announce(say("pinned_already")); return; }
+  if (!value.complete) { announce(say("not_complete")); return; }
+  if (pins.length >= value.mostPinned) { announce(say("too_many_pins", { most: value.mostPinned })); return; }
   const slot = DASHES.findIndex((_, index) => pins.every((pin) => pin.slot !== index));
   const curves = NAMES.map((name) => [name, { color: value[name].color, values: [...value[name].values], auc: value[name].auc }]);
   const { run, parts, picture, pixels } = value;
   pins = [...pins, { slot, run, parts, picture, pixels, ...Object.fromEntries(curves) }];
-  announce("Pinned. Change a setting, the class or the picture: the new curves are drawn beside these.");
+  announce(say("pinned_now"));
   draw_pins();
 });
 find(".gc-unpin-all").addEventListener("click", () => { pins = []; after_removal(); });
@@ -334,8 +335,8 @@ const draw_all = () => {
   const note = find(".gc-curves-note");
   note.hidden = !value.note;
   note.textContent = value.note || "";
-  const summary = NAMES.map((name) => `${name} AUC ${area_text(value[name])}`);
-  chart.setAttribute("aria-label", value.label ? `Probability of ${value.label}: ${summary.join(", ")}` : "Deletion and insertion curves: nothing yet");
+  const summary = NAMES.map((name) => `${say(`${name}_auc`)} ${area_text(value[name])}`);
+  chart.setAttribute("aria-label", value.label ? say("chart_told", { label: value.label, areas: summary.join(", ") }) : say("chart_empty"));
   draw();
   draw_pins();
   tell();

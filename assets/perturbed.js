@@ -4,8 +4,8 @@
 const root = element.querySelector(".gc-perturbed");
 const ROWS = 5;
 const SIDES = {
-  insertion: { before: "insertion_start", after: "picture", share: "shown", alt: "of the blurred picture's pixels put back" },
-  deletion: { before: "picture", after: "deletion_end", share: "removed", alt: "of the picture's pixels removed" },
+  insertion: { before: "insertion_start", after: "picture" },
+  deletion: { before: "picture", after: "deletion_end" },
 };
 
 let pictures = null;  // the decoded value: pixels as numbers of 32 bits
@@ -82,12 +82,12 @@ const draw = () => {
     if (has_pictures && now !== drawn) paint(canvas, side);
     figure.style.setProperty("--side", color);
     figure.classList.toggle("gc-about", !found?.exact);
-    canvas.setAttribute("aria-label", `${gcShare(point.fraction)} ${side.alt}`);
-    find(".gc-side-share").textContent = `${gcShare(point.fraction)} ${side.share}`;
+    canvas.setAttribute("aria-label", say(`${name}_picture`, { share: gcShare(point.fraction) }));
+    find(".gc-side-share").textContent = say(`${name}_share`, { share: gcShare(point.fraction) });
     const [label, value] = find(".gc-side-class").children;
     label.textContent = label.title = point.label;
     value.textContent = found ? `${found.exact ? "" : "≈ "}${gcOdds(found.value)}` : "…";
-    find(".gc-side-from").textContent = !found ? "Not seen by the network yet" : found.exact ? "The network's top 5" : `Top 5 at ${gcShare(found.from)}, so far`;
+    find(".gc-side-from").textContent = !found ? say("unseen") : found.exact ? say("top") : say("top_so_far", { share: gcShare(found.from) });
     fill_top(find(".gc-side-top"), found);
   }
   if (has_pictures) drawn = now;

@@ -21,7 +21,7 @@ const draw_chart = (value, place) => {
     gcSvg(chart, "text", { x: left - 5, y: up(part) + 4, "text-anchor": "end" }, part);
   }
   const short = (title) => title.length > 15 ? `${title.slice(0, 14)}…` : title;
-  ["trained", ...value.titles].forEach((title, step) => {
+  [say("axis_trained"), ...value.titles].forEach((title, step) => {
     const at = { x: across(step), y: up(-1) + 12 };
     gcSvg(chart, "text", { ...at, "text-anchor": "end", transform: `rotate(-40 ${at.x} ${at.y})`, class: step === place ? "gc-here" : "" }, short(title));
   });
@@ -36,22 +36,23 @@ const draw_chart = (value, place) => {
   }
   const told = value.titles.slice(0, value.spearman.length)
     .map((title, step) => `${title} Spearman ${value.spearman[step].toFixed(2)}, SSIM ${value.ssim[step].toFixed(2)}`);
-  chart.setAttribute("aria-label", `How alike the maps are: ${told.join("; ") || "nothing yet"}`);
+  chart.setAttribute("aria-label", told.length ? say("chart_told", { values: told.join("; ") }) : say("chart_empty"));
 };
 
 const show = () => {
   const value = props.value, place = Math.min(Number(slider.value), value.heats.length - 1);
-  const name = place === 0 ? "none yet" : value.titles[place - 1];
+  const name = place === 0 ? say("no_layer") : value.titles[place - 1];
   const numbers = place === 0 ? "" : `Spearman ${value.spearman[place - 1].toFixed(2)}, SSIM ${value.ssim[place - 1].toFixed(2)}`;
   find(".gc-scrub b").textContent = name;
   slider.setAttribute("aria-valuetext", numbers ? `${name}: ${numbers}` : name);
-  const blank = value.blank[place] ? " · the map is blank" : "";
+  const blank = value.blank[place] ? ` · ${say("is_blank")}` : "";
   const small = document.createElement("small");
-  small.textContent = place === 0 ? "nothing is random yet" : `${numbers}${blank}`;
-  find(".gc-sanity-now").replaceChildren(place === 0 ? "The same " : `Random down to ${name} `, small);
+  small.textContent = place === 0 ? say("nothing_random") : `${numbers}${blank}`;
+  find(".gc-sanity-now").replaceChildren(place === 0 ? say("same") : say("random_to", { layer: name }), " ", small);
   const heat = find("[data-side=random] .gc-heat");
   heat.src = value.heats[place];
-  heat.alt = `Saliency map, ${place === 0 ? "nothing randomised" : `randomised down to ${name}`}. ${value.words[place]}`;
+  const words = value.words[place];
+  heat.alt = place === 0 ? say("same_picture", { words }) : say("random_picture", { layer: name, words });
   draw_chart(value, place);
 };
 

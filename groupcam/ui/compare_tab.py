@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.language import say
 from groupcam.models import target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency.methods import METHODS, Method
 from groupcam.ui import components, views
 from groupcam.ui.compared import (
-    PLURALS,
+    AXES,
     Axis,
     Begun,
     Entry,
@@ -23,33 +24,20 @@ from groupcam.ui.compared import (
     Mapped,
     Planned,
 )
-from groupcam.ui.comparison import DEFAULT_METHODS, MOST, Comparisons
+from groupcam.ui.comparison import DEFAULT_METHODS, FEWEST, MOST, Comparisons
 from groupcam.ui.comparison_views import Board, pointing_value
 from groupcam.ui.forecast import forward_passes
 from groupcam.ui.layout import Layout, backbone_choices
 from groupcam.ui.pointing import parse_box
 from groupcam.ui.present import read_choice
-from groupcam.ui.run_events import UNEXPECTED, UPDATE_S
+from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Loading, fitted
 from groupcam.ui.tabs import AT_ONCE
 from groupcam.ui.turns import Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
 
-AXES: dict[Axis, str] = {
-    "method": "Methods",
-    "layer": "Layers",
-    "backbone": "Backbones",
-    "class": "Classes",
-}
-KINDS = {
-    "cam": "",
-    "perturbation": " · changes the picture",
-    "gradient": " · gradient of the pixels",
-    "control": " · control, looks at no class",
-}
+KINDS = ("cam", "perturbation", "gradient", "control")  # of methods, in the order of the list
 DEFAULT_BACKBONES = 3
-NO_PICTURE = "Choose a picture first, by upload or from the examples; then compare."
-READY = "Choose what differs, then press Compare. All else stays as the controls say."
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +46,15 @@ class CompareTab:
     """What stands in the tab, and what its events do."""
 
     name = "compare"
-    title = "Compare"
 
     def __init__(self, workbench: Workbench, comparisons: Comparisons) -> None:
         self._workbench = workbench
         self._comparisons = comparisons
+
+    @property
+    def title(self) -> str:
+        """Return what stands on the tab."""
+        return say("compare.tab")
 
     # --- layout ----------------------------------------------------------------------------------
 
@@ -71,33 +63,28 @@ class CompareTab:
         self.turns = Turns()
         self.entries = gr.State(())  # what the cards show, by place
         self.axis = gr.Radio(
-            [(title, axis) for axis, title in AXES.items()],
+            [(say(f"compare.axis_{axis}"), axis) for axis in AXES],
             value="method",
-            label="What differs",
+            label=say("compare.axis"),
             interactive=True,
         )
         self.chosen: dict[Axis, gr.Dropdown] = {
-            "method": _several(
-                "Methods", _method_choices(), list(DEFAULT_METHODS), f"2 to {MOST} of them."
-            ),
-            "layer": _several(
-                "Layers", [], [], "None chosen: the present layer and the last of other grids."
-            ),
+            "method": _several("method", _method_choices(), list(DEFAULT_METHODS)),
+            "layer": _several("layer", [], []),
             "backbone": _several(
-                "Backbones",
+                "backbone",
                 backbone_choices(ui.backbones),
                 [entry.name for entry in ui.backbones if entry.ready_offline][:DEFAULT_BACKBONES],
-                "✓ needs no download.",
             ),
-            "class": _several(
-                "Classes", [], [], "None chosen: the picture's top three. Type to search."
-            ),
+            "class": _several("class", [], []),
         }
         self.forecast = gr.HTML("", elem_id="gc-forecast")
         with gr.Row():
-            self.compare = gr.Button("Compare", variant="primary", size="sm", min_width=90)
-            self.stop = gr.Button("Stop comparing", size="sm", min_width=90)
-        self.status = gr.HTML(views.status(READY), elem_id="gc-compare-status")
+            self.compare = gr.Button(
+                say("compare.start"), variant="primary", size="sm", min_width=90
+            )
+            self.stop = gr.Button(say("compare.stop"), size="sm", min_width=90)
+        self.status = gr.HTML(views.status(say("compare.ready")), elem_id="gc-compare-status")
         self.cards = components.from_assets("compare", {}, elem_id="gc-compare")
         self.box = components.from_assets("box", {}, elem_id="gc-box")
         self.pointing = components.from_assets("pointing", {}, elem_id="gc-pointing")
@@ -176,27 +163,24 @@ class CompareTab:
         except (GroupCamError, TypeError, StopIteration, KeyError):
             return ""  # what is wrong with the choice is said when it is compared
         parts = [
-            f"{escape(title)} {'unknown' if count is None else f'{count:,}'}"
+            f"{title} {say('compare.unknown') if count is None else f'{count:,}'}"
             for title, count in counts.items()
         ]
-        return (
-            f'<p class="gc-quiet">Forward passes for the map, at most: {", ".join(parts)}.</p>'
-            if parts
-            else ""
-        )
+        text = escape(say("compare.forecast", counts=", ".join(parts)))
+        return f'<p class="gc-quiet">{text}</p>' if parts else ""
 
     def begin(self, request: gr.Request, picture_id: str | None) -> Updates:
         """Make a new comparison the visitor's only one."""
         if picture_id is None:
-            return {self.turns.token: None, self.status: views.status(NO_PICTURE)}
+            return {self.turns.token: None, self.status: views.status(say("compare.no_picture"))}
         token = self.turns.begin(str(request.session_hash))
-        text = views.status("Waiting for the comparison's turn …", "busy")
+        text = views.status(say("compare.queued"), "busy")
         return {self.turns.token: token, self.status: text}
 
     def stop_run(self, request: gr.Request) -> str:
         """Stop the visitor's comparison within one micro-batch; finished cards stay."""
         self.turns.stop(str(request.session_hash))
-        return views.status("Stopped. Press Compare to go on: what is done is kept.")
+        return views.status(say("compare.stopped"))
 
     def leave(self, session: str) -> None:
         """Forget a visitor who closed the page."""
@@ -214,7 +198,8 @@ class CompareTab:
         present, (axis, *chosen) = values[: -1 - len(AXES)], values[-1 - len(AXES) :]
         try:
             if axis not in AXES:
-                raise GroupCamError(f"What differs must be one of {', '.join(AXES)}; got {axis!r}.")
+                text = say("compare.unknown_axis", names=", ".join(AXES), given=repr(axis))
+                raise GroupCamError(text)
             names = _names(dict(zip(AXES, chosen, strict=True))[axis])
             choice = read_choice(self._ui.settings, picture_id, *present)
             picture = self._workbench.picture_of(choice)
@@ -244,7 +229,7 @@ class CompareTab:
             yield {self.status: views.status(str(error), "error")}
         except Exception:
             logger.exception("A comparison failed.")
-            yield {self.status: views.status(UNEXPECTED, "error")}
+            yield {self.status: views.status(say("status.unexpected"), "error")}
 
     def _updates_of(self, event: Event, board: Board | None, axis: Axis) -> Updates:
         """Return what an event changes on the page."""
@@ -252,7 +237,7 @@ class CompareTab:
             return {self.status: views.loading_status(event)}
         if board is None or isinstance(event, Begun):
             return {}
-        text = f"Comparing {PLURALS[axis]}: {board.ready} of {board.count} done …"
+        text = say(f"compare.comparing_{axis}", done=board.ready, total=board.count)
         status = views.status(text, "busy", board.ready, board.count)
         return {self.cards: board.value, self.status: status}
 
@@ -268,17 +253,17 @@ class CompareTab:
         return {**pointing_value(results, box), "stamp": time.monotonic()}
 
 
-def _several(label: str, choices: list[Any], value: list[str], info: str) -> gr.Dropdown:
+def _several(axis: Axis, choices: list[Any], value: list[str]) -> gr.Dropdown:
     """Return a list from which several can be chosen."""
     return gr.Dropdown(
         choices,
         value=value,
         multiselect=True,
         max_choices=MOST,
-        label=label,
-        info=info,
+        label=say(f"compare.axis_{axis}"),
+        info=say(f"compare.axis_{axis}_help", fewest=FEWEST, most=MOST),
         interactive=True,
-        visible=label == "Methods",
+        visible=axis == "method",
     )
 
 
@@ -286,10 +271,11 @@ def _method_choices() -> list[tuple[str, str]]:
     """Return (title, name) of every method, kind after kind."""
 
     def title(method: Method) -> str:
-        return f"{method.title}{KINDS[method.kind]}"
+        if method.kind == "cam":
+            return method.title
+        return f"{method.title} · {say(f'compare.kind_{method.kind}')}"
 
-    order = list(KINDS)
-    ranked = sorted(METHODS.values(), key=lambda method: order.index(method.kind))
+    ranked = sorted(METHODS.values(), key=lambda method: KINDS.index(method.kind))
     return [(title(method), method.name) for method in ranked]
 
 
@@ -301,11 +287,11 @@ def _names(value: Any) -> list[str]:
     """
     names = [] if value is None else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise GroupCamError(f"What is compared must be a list of names; got {value!r}.")
+        raise GroupCamError(say("compare.no_names", given=repr(value)))
     return names
 
 
 def _finished_text(board: Board, axis: Axis) -> str:
     """Return the sentence that stands when everything is done."""
-    failed = f" {board.failed} could not be explained." if board.failed else ""
-    return f"Done: {board.count - board.failed} {PLURALS[axis]} compared.{failed}"
+    text = say(f"compare.done_{axis}", count=board.count - board.failed)
+    return f"{text} {say('compare.failed', count=board.failed)}" if board.failed else text

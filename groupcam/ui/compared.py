@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
 
@@ -15,12 +15,7 @@ from groupcam.ui.forecast import takes_settings
 from groupcam.ui.runs import Choice, Loading
 
 Axis = Literal["method", "layer", "backbone", "class"]
-PLURALS: dict[Axis, str] = {
-    "method": "methods",
-    "layer": "layers",
-    "backbone": "backbones",
-    "class": "classes",
-}
+AXES: tuple[Axis, ...] = get_args(Axis)
 
 
 class Entry(NamedTuple):

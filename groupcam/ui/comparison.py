@@ -16,6 +16,7 @@ from torch import Tensor
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.evaluate.variants import parse_variant
+from groupcam.language import say
 from groupcam.metrics import curve_steps
 from groupcam.metrics.curves import changed_pixels
 from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
@@ -26,7 +27,6 @@ from groupcam.saliency.methods import METHODS, Maps, Progress
 from groupcam.steps import relay
 from groupcam.ui.cache import ByteBoundedCache
 from groupcam.ui.compared import (
-    PLURALS,
     Axis,
     Begun,
     Compared,
@@ -184,9 +184,9 @@ class Comparisons:
         except GroupCamError as error:
             yield Failed(job.place, str(error))
         except Exception as error:  # from a network or method that nobody has tried together
-            logger.exception("%s failed on %s", job.entry.method, job.entry.choice.backbone.text)
+            logger.exception("%s failed on %s", job.entry.method, job.entry.choice.backbone.name)
             kind = type(error).__name__
-            yield Failed(job.place, f"This does not work on this network ({kind}; it was logged).")
+            yield Failed(job.place, say("compare.does_not_work", error=kind))
         return None
 
     def _prepare(self, place: int, entry: Entry, backbone: Backbone) -> "_Job":
@@ -280,14 +280,13 @@ def check_count(axis: Axis, chosen: Sequence[str]) -> None:
     Raises:
         GroupCamError: so it is.
     """
-    plural = PLURALS[axis]
     if len(set(chosen)) < len(chosen):
-        raise GroupCamError(f"The {plural} must differ; got {', '.join(chosen)}. Leave one out.")
+        raise GroupCamError(say(f"compare.equal_{axis}", names=", ".join(chosen)))
     if not FEWEST <= len(chosen) <= MOST:
-        advice = "Add another one." if len(chosen) < FEWEST else "Leave some out."
-        raise GroupCamError(
-            f"There must be {FEWEST} to {MOST} {plural} to compare; got {len(chosen)}. {advice}"
-        )
+        numbers = {"fewest": FEWEST, "most": MOST, "given": len(chosen)}
+        if len(chosen) < FEWEST:
+            raise GroupCamError(say(f"compare.too_few_{axis}", **numbers))
+        raise GroupCamError(say(f"compare.too_many_{axis}", **numbers))
 
 
 def default_layers(backbone: Backbone, chosen: TargetLayer) -> list[str]:
@@ -340,7 +339,6 @@ def _timed(
         if elapsed_s > MAP_S:
             steps.close()
             raise GroupCamError(
-                f"A map must be done within {MAP_S:.0f} s on this page; after {progress.done:,} of "
-                f"{progress.total:,} forward passes it was not. Use `python -m groupcam evaluate`."
+                say("compare.too_slow", most=MAP_S, done=progress.done, total=progress.total)
             )
         yield Mapping(place, progress.done, progress.total)

@@ -13,6 +13,7 @@ import torch
 from groupcam.errors import GroupCamError
 from groupcam.evaluate.variants import parse_variant
 from groupcam.images import Picture, downscale
+from groupcam.language import say
 from groupcam.metrics.annotations import ObjectBox
 from groupcam.models.preprocessing import inner_part
 from groupcam.render.heatmap import heatmap
@@ -32,23 +33,8 @@ BRIGHTEST = 0.995
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B87F00", "#2E9BD6")
 DASHES = ("", "8 4", "2 3", "10 3 2 3", "5 2", "12 4 4 4")
 
-NOTES: dict[Axis, str] = {
-    "method": "",
-    "layer": "",
-    "backbone": (
-        "Each area follows the probability that its own network gives to its own class, so areas "
-        "of two networks say nothing about which map is better."
-    ),
-    "class": (
-        "Each area follows the probability of its own class, so areas of two classes say nothing "
-        "about which map is better."
-    ),
-}
-TIME_NOTE = (
-    "Time is the wall-clock time of the map on this server, everything that the method does "
-    "included; loading, waiting in line and the curves are not. A map made before keeps its time. "
-    "Colours end at a map's 99.5th percentile."
-)
+# Along these axes areas cannot be compared: each follows its own class or network.
+INCOMPARABLE: tuple[Axis, ...] = ("backbone", "class")
 
 
 class Board:
@@ -68,7 +54,7 @@ class Board:
                 "title": title_of(entry, axis),
                 "about": "",
                 "state": "waits",
-                "text": "Waits for its turn",
+                "text": say("compare.waits"),
                 "color": COLORS[place],
                 "dash": DASHES[place],
             }
@@ -85,8 +71,14 @@ class Board:
             "cards": [dict(card) for card in self._cards],
             "best": self._best(),
             "caption": self._caption,
-            "note": " ".join(filter(None, (NOTES[self._axis], TIME_NOTE))),
+            "note": self._note(),
         }
+
+    def _note(self) -> str:
+        notes = [say("compare.time_note")]
+        if self._axis in INCOMPARABLE:
+            notes.insert(0, say(f"compare.areas_note_{self._axis}"))
+        return " ".join(notes)
 
     @property
     def picture_value(self) -> dict[str, Any]:
@@ -112,11 +104,11 @@ class Board:
     def update(self, event: compared.Event) -> None:
         """Take what an event brings."""
         if isinstance(event, compared.Begun):
-            count = "" if event.map_passes is None else f"{event.map_passes:,}"
-            if count and event.map_passes:
-                self._change(event.place, text=f"Waits: up to {count} forward passes")
+            if event.map_passes:
+                text = say("compare.waits_for_passes", passes=event.map_passes)
+                self._change(event.place, text=text)
         elif isinstance(event, compared.Mapping):
-            text = f"Map: {event.done:,} of {event.total:,} forward passes"
+            text = say("compare.maps", done=event.done, total=event.total)
             self._change(event.place, state="maps", text=text, part=_part(event.done, event.total))
         elif isinstance(event, compared.Mapped):
             self._show_map(event.place, event.result)
@@ -124,7 +116,9 @@ class Board:
             points = event.points
             curves = curve_views.curve_points(points)
             part = _part(points.done, points.total)
-            self._change(event.place, state="traces", text="Curves", part=part, **curves)
+            self._change(
+                event.place, state="traces", text=say("compare.traces"), part=part, **curves
+            )
         elif isinstance(event, compared.Completed):
             done = event.result.curves
             assert done is not None  # a completed entry has them
@@ -152,7 +146,7 @@ class Board:
         self._change(
             place,
             state="waits",
-            text="Waits for its curves",
+            text=say("compare.waits_for_curves"),
             about=about,
             **_heat(result, self._color_map),
             seconds=round(result.elapsed_s, 3),
@@ -167,7 +161,7 @@ class Board:
     def _best(self) -> dict[str, list[int]]:
         """Return which cards are best in each number; none where numbers cannot be compared."""
         done = {place: card for place, card in enumerate(self._cards) if card["state"] == "done"}
-        if NOTES[self._axis] or len(done) < 2:
+        if self._axis in INCOMPARABLE or len(done) < 2:
             return {}
         return {
             name: _places_of_best(numbers, highest=highest)
@@ -182,11 +176,11 @@ class Board:
 def title_of(entry: Entry, axis: Axis) -> str:
     """Return what an entry is called where only the axis differs."""
     if axis == "layer":
-        return entry.choice.target_layer or "default layer"
+        return entry.choice.target_layer or say("compare.default_layer")
     if axis == "backbone":
         return entry.choice.backbone.text
     if axis == "class":
-        return entry.choice.class_name or "top class"
+        return entry.choice.class_name or say("compare.top_class")
     variant = parse_variant(entry.method)
     if not takes_settings(variant):
         return variant.method.title
@@ -197,7 +191,7 @@ def _settings_text(config: GroupCamConfig) -> str:
     """Return which settings differ from the defaults."""
     default = vars(GroupCamConfig())
     changed = [
-        f"{name.replace('_', ' ')} {'none' if value is None else value}"
+        say(f"compare.no_{name}") if value is None else say(f"compare.with_{name}", value=value)
         for name, value in vars(config).items()
         if value != default[name]
     ]
@@ -250,10 +244,7 @@ def pointing_value(results: Sequence[Compared | None], box: ObjectBox | None) ->
         cards.append({"energy": found.energy, "hit": found.is_hit})
     text = ""
     if share is not None:
-        text = (
-            f"The box covers {share:.0%} of what the network sees: a map that knows nothing would "
-            "have that share of its energy inside."
-        )
+        text = say("pointing.share", share=share)
     return {"text": text, "cards": cards}
 
 

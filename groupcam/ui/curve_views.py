@@ -34,9 +34,6 @@ from groupcam.ui.workbench import curve_protocol
 
 SENT_SIDE_PX = 288  # longest side of the pictures that the browser gets, so that they stay light
 MOST_PINNED = 5  # runs beside the present one; more could not be told apart
-BLANK_NOTE = (
-    "The map is blank, so pixels change row by row from the top: these curves say nothing about it."
-)
 
 _COLORS = {"insertion": INSERTION_COLOR, "deletion": DELETION_COLOR}
 
@@ -82,7 +79,7 @@ def chart(run: Run, points: PartialCurves | None = None) -> dict[str, Any]:
         "pixels": pixels.tolist(),
         "mostPinned": MOST_PINNED,
         "complete": points is None and run.curves is not None,
-        "note": BLANK_NOTE if run.explanation.blank_reason else "",
+        "note": say("curves.blank") if run.explanation.blank_reason else "",
         **sides,
     }
 
@@ -150,9 +147,10 @@ def perturbed(run: Run) -> dict[str, Any]:
     if scale < 1:
         rgb = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in rgb])
         steps = np.asarray(cv2.resize(steps, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-        note = (
-            f"The pictures are drawn at {size[0]} × {size[1]} pixels; the network saw "
-            f"{width} × {height}."
+        note = say(
+            "perturbed.smaller",
+            drawn=f"{size[0]} × {size[1]}",
+            seen=f"{width} × {height}",
         )
     names = ("picture", "insertion_start", "deletion_end")
     return {
@@ -180,24 +178,23 @@ def parts_of(run: Run) -> list[str]:
         explanation.class_label,
         run.choice.backbone.text,
         explanation.target_layer,
-        f"G {explanation.config.groups}",
+        setting_in_words("groups", explanation.config.groups),
     ]
     if run.choice.view != "crop":
         parts.append(say(f"settings.view_{run.choice.view}"))
     for field in dataclasses.fields(GroupCamConfig):
         value = getattr(explanation.config, field.name)
         if field.name != "groups" and value != getattr(default, field.name):
-            parts.append(_setting(field.name, value))
+            parts.append(setting_in_words(field.name, value))
     return parts
 
 
-def _setting(name: str, value: Any) -> str:
-    """Return one setting in few words."""
+def setting_in_words(name: str, value: Any) -> str:
+    """Return the value of a field of GroupCamConfig in few words."""
     if value is None:
-        return f"no {name}"
-    words = name.removesuffix("_px").replace("_", " ")
+        return say(f"settings.no_{name}")
     shown = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{words} {shown} px" if name.endswith("_px") else f"{words} {shown}"
+    return say(f"settings.{name}_is", value=shown)
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
@@ -205,6 +202,9 @@ def names_of(runs: Sequence[Run]) -> list[str]:
     pictures = list(dict.fromkeys(run.choice.picture_id for run in runs))
     names = []
     for run in runs:
-        which = [f"picture {pictures.index(run.choice.picture_id) + 1}"] if pictures[1:] else []
-        names.append(" · ".join([*parts_of(run), *which]))
+        parts = parts_of(run)
+        if pictures[1:]:
+            number = pictures.index(run.choice.picture_id) + 1
+            parts.append(say("curves.picture", number=number))
+        names.append(" · ".join(parts))
     return names

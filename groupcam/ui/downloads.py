@@ -12,11 +12,12 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 from groupcam.ui import views
 from groupcam.ui.curve_views import MOST_PINNED
 from groupcam.ui.exports import EXPORTS, Export, Order, complete, file_name
 from groupcam.ui.layout import Layout
-from groupcam.ui.run_events import UNEXPECTED, UPDATE_S, Updates
+from groupcam.ui.run_events import UPDATE_S, Updates
 from groupcam.ui.runs import Choice, Loading, Run
 from groupcam.ui.tabs import PRIVATE
 from groupcam.ui.workbench import Workbench, followed
@@ -73,9 +74,7 @@ class Downloads:
         try:
             run = self._workbench.run_of(choice)
             if run is None or choice is None:
-                raise GroupCamError(
-                    "There must be a result first. Choose a picture, or press Run again."
-                )
+                raise GroupCamError(say("status.no_result"))
             if export.needs_curves:
                 complete(run)
             is_shown = picture_path is not None and picture_id == choice.picture_id
@@ -88,7 +87,8 @@ class Downloads:
                 opacity=opacity,
             )
             if export.takes_long:
-                yield {self._ui.download_status: views.status(f"{export.label} begins …", "busy")}
+                begins = say("downloads.begins", file=say(f"downloads.{kind}_file"))
+                yield {self._ui.download_status: views.status(begins, "busy")}
             # Gradio has a copy of the file as soon as it is handed over.
             with tempfile.TemporaryDirectory(
                 prefix="groupcam-", ignore_cleanup_errors=True
@@ -107,8 +107,9 @@ class Downloads:
             raise gr.Error(str(error)) from error
         except Exception as error:
             logger.exception("A file could not be made.")
-            yield {self._ui.download_status: views.status(UNEXPECTED, "error")}
-            raise gr.Error(UNEXPECTED) from error
+            text = say("status.unexpected")
+            yield {self._ui.download_status: views.status(text, "error")}
+            raise gr.Error(text) from error
 
     def _steps(self, path: Path, order: Order, export: Export) -> Iterator[str]:
         """Write the file in a thread and return how far it is; closing stops a film soon."""
@@ -127,10 +128,8 @@ class Downloads:
         """
         ids = dict.fromkeys(str(given or "").split())
         if len(ids) > MOST_PINNED or not all(re.fullmatch("[0-9a-f]{20}", one) for one in ids):
-            raise GroupCamError(
-                f"There must be at most {MOST_PINNED} pinned runs, each with its own id; got "
-                f"{str(given)[:60]!r}. Reload the page."
-            )
+            text = say("downloads.bad_pins", most=MOST_PINNED, given=repr(str(given)[:60]))
+            raise GroupCamError(text)
         others = [self._workbench.run_with(one) for one in ids if one != present]
         kept = tuple(run for run in others if run is not None and run.curves is not None)
         return kept, len(others) - len(kept)
@@ -147,18 +146,13 @@ def _finished_text(path: Path, pinned: int, missing: int) -> str:
     """Return what is said of a finished file."""
     kilobytes = path.stat().st_size / 1000
     size = f"{kilobytes:.0f} kB" if kilobytes < 1000 else f"{kilobytes / 1000:.1f} MB"
-    text = f"{path.name} ({size})."
-    if pinned:
-        text += f" It holds this run and {_count(pinned, 'pinned one')}."
-    if missing:
-        verb = "is" if missing == 1 else "are"
-        text += (
-            f" {_count(missing, 'pinned run')} {verb} no longer on the server and left out; make "
-            "them again to have them in the file."
-        )
-    return text
-
-
-def _count(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    told = [f"{path.name} ({size})."]
+    if pinned == 1:
+        told.append(say("downloads.with_pin"))
+    elif pinned:
+        told.append(say("downloads.with_pins", count=pinned))
+    if missing == 1:
+        told.append(say("downloads.missing_pin"))
+    elif missing:
+        told.append(say("downloads.missing_pins", count=missing))
+    return " ".join(told)

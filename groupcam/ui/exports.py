@@ -12,6 +12,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from groupcam.errors import GroupCamError
+from groupcam.language import ENGLISH, say, speaking
 from groupcam.metrics import Curves
 from groupcam.models.checkpoints import sha256_of
 from groupcam.models.hub import Progress
@@ -42,9 +43,11 @@ class Order:
     def runs(self) -> dict[str, Curves]:
         """Return the complete curves by the names of their runs, the present run's first."""
         runs = (self.run, *self.pinned)
+        with speaking(ENGLISH):  # as everything in the files
+            names = names_of(runs)
         return {
             name: run.curves
-            for name, run in zip(names_of(runs), runs, strict=True)
+            for name, run in zip(names, runs, strict=True)
             if run.curves is not None
         }
 
@@ -53,7 +56,6 @@ class Order:
 class Export:
     """One kind of file."""
 
-    label: str  # on its button
     ending: str  # of the file's name
     write: Callable[[Path, Order, Progress], None]
     needs_curves: bool = True
@@ -84,10 +86,7 @@ def complete(run: Run) -> Curves:
         GroupCamError: they are not complete.
     """
     if run.curves is None:
-        raise GroupCamError(
-            "The curves must be complete; they are not yet. Wait until they are drawn, or press "
-            "Run again if you stopped them."
-        )
+        raise GroupCamError(say("downloads.no_curves"))
     return run.curves
 
 
@@ -129,9 +128,9 @@ def _write_film(path: Path, order: Order, report: Progress) -> None:
             run.perturbed, curves, run.preprocessing, run.network.class_names, frames=DEFAULT_FRAMES
         )
         for done, frame in enumerate(frames, 1):
-            report("Drawing the film's pictures", done, total)
+            report(say("downloads.film_frames"), done, total)
             yield frame
-        report("Writing the film", 0, 0)
+        report(say("downloads.film_file"), 0, 0)
 
     write = write_mp4 if path.suffix == ".mp4" else write_gif
     write(counted(), path)
@@ -140,11 +139,8 @@ def _write_film(path: Path, order: Order, report: Progress) -> None:
 def _write_archive(path: Path, order: Order, report: Progress) -> None:
     run, picture = order.run, order.picture_path
     if picture is None or not picture.is_file():
-        raise GroupCamError(
-            "The picture must be the one on the page and its file on the server; it is not. Wait "
-            "for the new picture's map, or upload the picture again."
-        )
-    report("Packing overlay, map, masks, curves and report", 0, 0)
+        raise GroupCamError(say("downloads.no_picture"))
+    report(say("downloads.packing"), 0, 0)
     record = Record(
         picture=run.picture,
         picture_name=picture.name,
@@ -154,12 +150,13 @@ def _write_archive(path: Path, order: Order, report: Progress) -> None:
         explanation=run.explanation,
         curves=complete(run),
     )
-    archive = bundle(
-        record,
-        color_map=order.color_map,
-        opacity=order.opacity,
-        overlay_side_px=views.SAVED_SIDE_PX,
-    )
+    with speaking(ENGLISH):  # as all that is not for the page alone
+        archive = bundle(
+            record,
+            color_map=order.color_map,
+            opacity=order.opacity,
+            overlay_side_px=views.SAVED_SIDE_PX,
+        )
     path.write_bytes(archive)
 
 
@@ -172,13 +169,13 @@ def _figure(order: Order) -> Figure:
 
 
 EXPORTS: dict[str, Export] = {
-    "overlay": Export("Overlay (PNG)", "overlay.png", _write_overlay, needs_curves=False),
-    "map": Export("Map (NPY)", "map.npy", _write_map, needs_curves=False),
-    "table": Export("Curves (CSV)", "curves.csv", _write_table, takes_pinned=True),
-    "chart": Export("Curves (PNG)", "curves.png", _write_png, takes_pinned=True),
-    "drawing": Export("Curves (SVG)", "curves.svg", _write_svg, takes_pinned=True),
-    "mp4": Export("Film (MP4)", "film.mp4", _write_film, takes_long=True),
-    "gif": Export("Film (GIF)", "film.gif", _write_film, takes_long=True),
-    "everything": Export("Everything (ZIP)", "all.zip", _write_archive, takes_long=True),
+    "overlay": Export("overlay.png", _write_overlay, needs_curves=False),
+    "map": Export("map.npy", _write_map, needs_curves=False),
+    "table": Export("curves.csv", _write_table, takes_pinned=True),
+    "chart": Export("curves.png", _write_png, takes_pinned=True),
+    "drawing": Export("curves.svg", _write_svg, takes_pinned=True),
+    "mp4": Export("film.mp4", _write_film, takes_long=True),
+    "gif": Export("film.gif", _write_film, takes_long=True),
+    "everything": Export("all.zip", _write_archive, takes_long=True),
 }
 """Every kind of file, in the order of its buttons."""

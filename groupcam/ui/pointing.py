@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 from groupcam.metrics.annotations import ObjectBox
 from groupcam.metrics.localisation import box_mask, energy_pointing_game, pointing_game
 from groupcam.ui.compared import Compared
@@ -28,10 +29,7 @@ def pointing(result: Compared, box: ObjectBox) -> Pointing:
     view = result.entry.choice.view
     mask = box_mask([box], result.preprocessing, result.size_hw, view)[None]
     if not mask.any():
-        raise GroupCamError(
-            "The box must touch what this network sees of the picture; it does not. Move it, or "
-            "choose another view."
-        )
+        raise GroupCamError(say("pointing.outside"))
     maps = result.saliency_map[None]
     top, left, bottom, right = result.inner
     return Pointing(
@@ -53,12 +51,8 @@ def parse_box(value: object) -> ObjectBox:
         if isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < FAR_PX
     ]
     if len(numbers) != 4 or not isinstance(value, list) or len(value) != 4:
-        raise GroupCamError(
-            f"box must be a list of four numbers, left, top, right, bottom; got {value!r}."
-        )
+        raise GroupCamError(say("pointing.no_box", given=repr(value)))
     left, top, right, bottom = numbers
     if not (left < right and top < bottom):
-        raise GroupCamError(
-            f"box must have left < right and top < bottom; got {value!r}. Swap its edges."
-        )
+        raise GroupCamError(say("pointing.empty_box", given=repr(value)))
     return ObjectBox("", left, top, right, bottom, is_uncertain=False)

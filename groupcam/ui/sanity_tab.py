@@ -8,25 +8,17 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.language import say
 from groupcam.saliency.methods import METHODS
 from groupcam.ui import cascade, components, views
 from groupcam.ui.cascade import Forgotten, Trained, Working, cascade_steps
 from groupcam.ui.layout import Layout
 from groupcam.ui.present import read_choice
-from groupcam.ui.run_events import UNEXPECTED, UPDATE_S
+from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Loading
 from groupcam.ui.sanity_views import Scrubber
 from groupcam.ui.turns import Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
-
-INTRODUCTION = (
-    "**What if the network had been random?** From the logits down, stage by stage, its weights "
-    "are replaced by random ones of the same mean and deviation, and the same class is "
-    "explained again (Adebayo et al. 2018). A map that stays the same shows the picture, not what "
-    "the network learnt."
-)
-NO_PICTURE = "Choose a picture first, by upload or from the examples; then randomise."
-READY = "Choose a method, then press Randomise. All else stays as the controls say."
 
 logger = logging.getLogger(__name__)
 
@@ -35,27 +27,33 @@ class SanityTab:
     """What stands in the tab, and what its events do."""
 
     name = "sanity"
-    title = "Sanity"
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
+
+    @property
+    def title(self) -> str:
+        """Return what stands on the tab."""
+        return say("sanity.tab")
 
     # --- layout ----------------------------------------------------------------------------------
 
     def place(self, ui: Layout) -> None:
         """Create the components."""
         self.turns = Turns()
-        gr.Markdown(INTRODUCTION, elem_classes="gc-quiet")
+        gr.Markdown(say("sanity.introduction"), elem_classes="gc-quiet")
         self.method = gr.Radio(
             [(METHODS[name].title, name) for name in cascade.METHODS],
             value=cascade.METHODS[0],
-            label="Method",
+            label=say("sanity.method"),
             interactive=True,
         )
         with gr.Row():
-            self.randomise = gr.Button("Randomise", variant="primary", size="sm", min_width=90)
-            self.stop = gr.Button("Stop randomising", size="sm", min_width=90)
-        self.status = gr.HTML(views.status(READY), elem_id="gc-sanity-status")
+            self.randomise = gr.Button(
+                say("sanity.start"), variant="primary", size="sm", min_width=90
+            )
+            self.stop = gr.Button(say("sanity.stop"), size="sm", min_width=90)
+        self.status = gr.HTML(views.status(say("sanity.ready")), elem_id="gc-sanity-status")
         self.scrubber = components.from_assets("sanity", {}, elem_id="gc-sanity")
 
     # --- wiring ----------------------------------------------------------------------------------
@@ -80,15 +78,15 @@ class SanityTab:
     def begin(self, request: gr.Request, picture_id: str | None) -> Updates:
         """Make a new check the visitor's only one."""
         if picture_id is None:
-            return {self.turns.token: None, self.status: views.status(NO_PICTURE)}
+            return {self.turns.token: None, self.status: views.status(say("sanity.no_picture"))}
         token = self.turns.begin(str(request.session_hash))
-        text = views.status("Waiting for the check's turn …", "busy")
+        text = views.status(say("sanity.queued"), "busy")
         return {self.turns.token: token, self.status: text}
 
     def stop_run(self, request: gr.Request) -> str:
         """Stop the visitor's check within one micro-batch; the maps that are there stay."""
         self.turns.stop(str(request.session_hash))
-        return views.status("Stopped. The maps so far can be looked at; Randomise begins anew.")
+        return views.status(say("sanity.stopped"))
 
     def leave(self, session: str) -> None:
         """Forget a visitor who closed the page."""
@@ -105,9 +103,8 @@ class SanityTab:
         """Randomise and explain what the controls say, as updates of the page."""
         try:
             if method not in cascade.METHODS:
-                raise GroupCamError(
-                    f"The method must be one of {', '.join(cascade.METHODS)}; got {method!r}."
-                )
+                names = ", ".join(cascade.METHODS)
+                raise GroupCamError(say("sanity.unknown_method", names=names, given=repr(method)))
             choice = read_choice(self._ui.settings, picture_id, *present)
             scrubber: Scrubber | None = None
             next_report = 0.0
@@ -130,7 +127,7 @@ class SanityTab:
             yield {self.status: views.status(str(error), "error")}
         except Exception:
             logger.exception("A sanity check failed.")
-            yield {self.status: views.status(UNEXPECTED, "error")}
+            yield {self.status: views.status(say("status.unexpected"), "error")}
 
 
 def _status_of(event: Loading | Working, scrubber: Scrubber | None) -> str:
@@ -138,7 +135,7 @@ def _status_of(event: Loading | Working, scrubber: Scrubber | None) -> str:
     if isinstance(event, Loading):
         return views.loading_status(event)
     if scrubber is None:
-        return views.working_status("Map of the trained network", event.done, event.total)
+        return views.working_status(say("sanity.trained_map"), event.done, event.total)
     part = scrubber.done + (event.done / event.total if event.total else 0)
-    text = f"Randomising: {scrubber.done} of {scrubber.total} stages done …"
+    text = say("sanity.randomising", done=scrubber.done, total=scrubber.total)
     return views.status(text, "busy", round(100 * part), 100 * scrubber.total)

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from groupcam.images import downscale
+from groupcam.language import say
 from groupcam.ui import views
 from groupcam.ui.cascade import Forgotten, Trained
 from groupcam.ui.comparison_views import CARD_SIDE_PX, COLORS, box_of, heat_uri
@@ -38,9 +39,12 @@ class Scrubber:
         """Return what assets/sanity.js draws."""
         return {
             **self._picture,
-            "caption": (
-                f"{self._method} for {self._trained.class_label} · "
-                f"{self._trained.choice.backbone.text} · {self._trained.target_layer}"
+            "caption": say(
+                "sanity.caption",
+                method=self._method,
+                label=self._trained.class_label,
+                backbone=self._trained.choice.backbone.text,
+                layer=self._trained.target_layer,
             ),
             "titles": [stage.title for stage in self._trained.stages],
             "layers": [len(stage.layers) for stage in self._trained.stages],
@@ -76,28 +80,16 @@ class Scrubber:
     def verdict(self) -> str:
         """Return in words what the complete cascade shows."""
         if not self._trained.saliency_map.any():
-            return "The trained network's map is blank, so there is nothing to compare with."
+            return say("sanity.blank")
         titles = [stage.title for stage in self._trained.stages]
         changed = [place for place, one in enumerate(self._found) if one.spearman < ALIKE]
         last = self._found[-1].spearman
         if not changed:
-            return (
-                f"{self._method} does not pass here: with the whole network random its map is "
-                f"still much the same (Spearman {last:.2f}). It shows the picture, not what the "
-                "network learnt."
-            )
+            return say("sanity.never_changes", method=self._method, spearman=last)
         first = changed[0]
         found = self._found[first].spearman
-        if first < math.ceil(len(titles) / 3):
-            text = (
-                f"{self._method} passes here: with random weights down to {titles[first]} its map "
-                f"is already another one (Spearman {found:.2f}), so it depends on what the network "
-                "learnt."
-            )
-        else:
-            text = (
-                f"{self._method} does not pass here: its map stays much the same until "
-                f"{titles[first]} is random too (Spearman {found:.2f}). It hardly depends on what "
-                "the layers above learnt, and so hardly on the class."
-            )
-        return f"{text} One picture is a hint, no proof."
+        when = "soon" if first < math.ceil(len(titles) / 3) else "late"
+        text = say(
+            f"sanity.changes_{when}", method=self._method, layer=titles[first], spearman=found
+        )
+        return f"{text} {say('sanity.only_a_hint')}"

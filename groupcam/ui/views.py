@@ -222,8 +222,11 @@ def layers(
                     "isDefault": layer.default,
                 }
             )
-        name = "stages" if len(entries) > 1 else "stage"
-        title = say(f"layers.{name}", rows=grid[0], columns=grid[1], count=len(entries))
+        cells = f"{grid[0]} × {grid[1]}"
+        if len(entries) == 1:
+            title = say("layers.one_layer", cells=cells)
+        else:
+            title = say("layers.several_layers", cells=cells, count=len(entries))
         stages.append({"title": title, "layers": entries})
     return {
         "stages": stages,
@@ -298,11 +301,11 @@ def mask_detail(run: Run, group: int, color_map: str) -> str:
     through = preprocessing.to_rgb(masked_inputs(inputs, blurred, mask[None]))[0]
     weight = float(explanation.group_weights[group])
     if bool(explanation.is_dead_group[group]):
-        name = "empty"
+        score = "empty"
     else:
-        name = "gain" if weight > 0 else "no_gain"
+        score = "gain" if weight > 0 else "no_gain"
     verdict = say(
-        f"detail.{name}",
+        f"detail.score_{score}",
         label=f"<b>{escape(explanation.class_label)}</b>",
         masked=float(explanation.masked_probability[group]),
         blurred=explanation.baseline_probability,
@@ -337,8 +340,8 @@ def _channels(run: Run, group: int, color_map: str) -> str:
         )
         for channel in shown
     )
-    name = "channels" if len(members) == len(shown) else "channels_shown"
-    heading = escape(say(f"detail.{name}", count=len(members), shown=len(shown)))
+    which = "all" if len(members) == len(shown) else "strongest"
+    heading = escape(say(f"detail.channels_{which}", count=len(members), shown=len(shown)))
     return f'<h5>{heading}</h5><div class="gc-channels">{figures}</div>'
 
 

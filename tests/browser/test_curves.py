@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
+from groupcam.language import say
 from groupcam.metrics.curves import changed_pixels
 from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR
 from groupcam.ui import curve_views, exports
@@ -318,8 +319,8 @@ def test_every_file_comes_at_one_click(
     run = present_run(app, driver)
 
     files = {
-        export.ending: downloaded(driver, export.label, tmp_path)
-        for export in exports.EXPORTS.values()
+        export.ending: downloaded(driver, say(f"downloads.{kind}_file"), tmp_path)
+        for kind, export in exports.EXPORTS.items()
     }
 
     for ending, path in files.items():

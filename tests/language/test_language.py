@@ -12,7 +12,7 @@ from groupcam.language import ENGLISH, LANGUAGES, TRANSLATIONS, in_language, say
 from groupcam.ui.components import ASSETS
 
 PACKAGE = Path(language.__file__).parents[1]
-SAID = re.compile(r"\bsay\(\s*(f?)\"([^\"]+)\"")
+SAID = re.compile(r"\bsay\(\s*(f?)[\"']([^\"']+)[\"']")
 
 
 def names_of(code: str) -> set[str]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from groupcam import GroupCamConfig, explain
 from groupcam.errors import GroupCamError
+from groupcam.language import speaking
 from groupcam.models import Backbone, resolve_target_layer
 from groupcam.saliency import ExplanationBatch, engine, explain_steps, finish
 from groupcam.saliency.capture import capture_layer
@@ -212,6 +213,20 @@ def test_a_network_that_sees_nothing_gives_zeros_and_says_why(
     assert not result.saliency_map.any()
     assert result.blank_reason is not None
     assert "No group mask brings 'class 0' above the" in result.blank_reason
+
+
+def test_a_result_says_why_in_english_and_tells_it_in_the_present_language(
+    tiny_cnn: Backbone, tiny_inputs: Tensor
+) -> None:
+    nn.init.constant_(head_of(tiny_cnn).weight, 1e-9)
+
+    with speaking("de"):
+        result = explain(tiny_cnn, tiny_inputs[:1], GroupCamConfig(groups=3), LAYER, 0)[0]
+        told = result.why_blank
+
+    assert result.blank_reason == result.why_blank
+    assert result.why_blank.startswith("No group mask brings 'class 0' above the")
+    assert told.startswith("Keine Gruppenmaske bringt „class 0“ über die")
 
 
 def test_a_class_no_channel_speaks_for_gives_zeros_and_says_why(

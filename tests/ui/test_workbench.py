@@ -12,6 +12,7 @@ from PIL import Image
 
 import groupcam
 from groupcam.errors import Cancelled, GroupCamError, WeightsUnavailableError
+from groupcam.language import say, speaking
 from groupcam.models import Backbone
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig
@@ -27,7 +28,7 @@ from groupcam.ui.runs import (
     Scoring,
     Surveyed,
 )
-from groupcam.ui.workbench import Workbench
+from groupcam.ui.workbench import Workbench, followed
 
 KEY = BackboneKey("test/network")
 Finish = Callable[[Choice], Run]
@@ -38,6 +39,15 @@ def started(workbench: Workbench, choice: Choice) -> Generator[Event, None, None
     steps = workbench.run_steps(choice)
     assert isinstance(steps, Generator)
     return steps
+
+
+def test_work_in_a_thread_speaks_the_language_of_who_began() -> None:
+    with speaking("de"):
+        steps = followed(lambda report: say("network.stop"))
+        with pytest.raises(StopIteration) as ended:
+            next(steps)
+
+    assert ended.value.value == "Anhalten"
 
 
 def test_the_same_pixels_get_the_same_id(
