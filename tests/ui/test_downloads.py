@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from groupcam.language import speaking
 from groupcam.models.checkpoints import sha256_of
 from groupcam.saliency import GroupCamConfig
 from groupcam.share.film import DEFAULT_FRAMES, film_frames
@@ -109,6 +110,16 @@ def test_pinned_runs_go_with_the_curves(
         assert text in drawing.decode()
     with Image.open(io.BytesIO(chart)) as image:
         assert image.format == "PNG"
+
+
+def test_files_name_their_runs_in_english_whoever_asks(run: Run) -> None:
+    changed = dataclasses.replace(run, choice=run.choice._replace(view="fit"))
+
+    with speaking("de"):
+        order = Order(changed, (), None, "inferno", 0.5)
+        (name,) = order.runs
+
+    assert name.endswith(" · the whole picture, with a border")
 
 
 def test_pinned_runs_that_are_gone_are_left_out_and_counted(make: Make, run: Run) -> None:
