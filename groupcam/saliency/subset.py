@@ -46,7 +46,7 @@ def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tens
     if saliency_map.any():
         return saliency_map, None
     if explanation.blank_reason is not None:
-        return saliency_map, explanation.blank_reason
+        return saliency_map, explanation.why_blank
     if not chosen:
         return saliency_map, "No group is switched on. Switch one on."
     if not weights.any():

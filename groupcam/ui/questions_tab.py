@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.language import say
 from groupcam.models import Backbone, resolve_target_layer
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency.contrast import contrast_steps
@@ -20,7 +21,7 @@ from groupcam.ui import components, question_views, views
 from groupcam.ui.compare_tab import CompareTab
 from groupcam.ui.layout import Layout
 from groupcam.ui.present import read_choice
-from groupcam.ui.run_events import UNEXPECTED, UPDATE_S
+from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Run, Shown, fitted
 from groupcam.ui.sanity_tab import SanityTab
 from groupcam.ui.steps_tab import NO_RUN, NOT_KEPT
@@ -334,7 +335,7 @@ class QuestionsTab:
             yield {self.status: views.status(str(error), "error")}
         except Exception:
             logger.exception("A contrast failed.")
-            yield {self.status: views.status(UNEXPECTED, "error")}
+            yield {self.status: views.status(say("status.unexpected"), "error")}
 
 
 def pair_of(

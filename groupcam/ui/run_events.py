@@ -44,7 +44,6 @@ SETTLE_S = 0.1  # a slider that is being dragged comes to rest before a run star
 # browser some 30 ms.
 UPDATE_S = 0.25
 FIRST_UPDATE_S = 0.1
-UNEXPECTED = "Something went wrong here that should not have. It was logged; try other settings."
 
 Updates = dict[Any, Any]
 

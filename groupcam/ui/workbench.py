@@ -17,7 +17,7 @@ from torch import Tensor
 
 from groupcam.errors import Cancelled, GroupCamError, did_you_mean
 from groupcam.images import Picture, open_picture
-from groupcam.language import say
+from groupcam.language import ENGLISH, say, speaking
 from groupcam.metrics import CurveProtocol, curve_steps
 from groupcam.metrics.curves import perturbed_pictures
 from groupcam.models import (
@@ -237,14 +237,15 @@ class Workbench:
             ),
         )
         explanation = batch[0]
-        log_event(
-            "explained",
-            backbone=choice.backbone.text,
-            target_layer=explanation.target_layer,
-            groups=explanation.config.groups,
-            forward_passes=explanation.forward_passes,
-            seconds=round(explanation.elapsed_s, 3),
-        )
+        with speaking(ENGLISH):  # a log is for the operator
+            log_event(
+                "explained",
+                backbone=choice.backbone.text,
+                target_layer=explanation.target_layer,
+                groups=explanation.config.groups,
+                forward_passes=explanation.forward_passes,
+                seconds=round(explanation.elapsed_s, 3),
+            )
         return Run(
             choice=choice,
             picture=picture,
