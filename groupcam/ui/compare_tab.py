@@ -54,7 +54,7 @@ class CompareTab:
     @property
     def title(self) -> str:
         """Return what stands on the tab."""
-        return say("compare.tab")
+        return say("compare.title")
 
     # --- layout ----------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class Layout:
                 self.status = gr.HTML(views.status(say("status.welcome")), elem_id="gc-status")
                 self.tabs: dict[str, gr.Tab] = {}
                 with gr.Tabs(elem_id="gc-tabs") as self.tab_strip:
-                    explain = (EXPLAIN, say("explain.tab"), Layout._build_explain)
+                    explain = (EXPLAIN, say("explain.title"), Layout._build_explain)
                     for name, title, place in (explain, *tabs):
                         with gr.Tab(title, id=name) as self.tabs[name]:
                             place(self)

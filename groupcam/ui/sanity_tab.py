@@ -34,7 +34,7 @@ class SanityTab:
     @property
     def title(self) -> str:
         """Return what stands on the tab."""
-        return say("sanity.tab")
+        return say("sanity.title")
 
     # --- layout ----------------------------------------------------------------------------------
 
