@@ -16,10 +16,10 @@ from groupcam.language import say
 from groupcam.models.preprocessing import inner_part
 from groupcam.render.figures import groups_by_weight
 from groupcam.render.heatmap import masked_tile
-from groupcam.saliency.contrast import Contrast, Side
+from groupcam.saliency.contrast import Contrast, Side, why_blank
 from groupcam.saliency.description import describe
 from groupcam.saliency.diagnosis import Finding, percent
-from groupcam.saliency.scoring import min_max_scale, upsample_masks
+from groupcam.saliency.scoring import is_dead, min_max_scale, upsample_masks
 from groupcam.ui import views
 from groupcam.ui.comparison_views import box_of, heat_uri
 from groupcam.ui.runs import Run, Shown
@@ -107,7 +107,7 @@ def contrast(shown: Shown, found: Contrast, color_map: str) -> dict[str, Any]:
         ),
         "verdict": verdict(found),
         "sides": [
-            _side(shown, side, other, color_map)
+            _side(shown, side, other, found.target_layer, color_map)
             for side, other in zip(sides, reversed(sides), strict=True)
         ],
         "note": " ".join(
@@ -132,14 +132,22 @@ def verdict(found: Contrast) -> str:
         share=percent(first.share),
     )
     if first.probability + second.probability < BELIEVED:
-        text += f" {say('contrast.verdict_is_weak')}"
+        return f"{text} " + say("contrast.verdict_is_weak")
     return text
 
 
-def sentences(side: Side, other: Side, seen_map: Tensor) -> str:
-    """Return what the map and the best group of one side say; the map is the seen part, (H, W)."""
+def sentences(side: Side, other: Side, seen_map: Tensor, layer: str) -> str:
+    """Return what the map and the best group of one side say.
+
+    Args:
+        side: the one that is told of.
+        other: what it is compared with.
+        seen_map: the part of the side's map that lies on the picture, (H, W).
+        layer: name of the target layer.
+    """
     if side.blank_reason is not None:
-        return side.blank_reason
+        labels = (side.class_label, other.class_label)
+        return why_blank(~is_dead(side.cell_masks), side.group_weights, labels, layer)
     group = groups_by_weight(side.group_weights.numpy())[0]
     return say(
         "contrast.side",
@@ -152,7 +160,7 @@ def sentences(side: Side, other: Side, seen_map: Tensor) -> str:
     )
 
 
-def _side(shown: Shown, side: Side, other: Side, color_map: str) -> dict[str, Any]:
+def _side(shown: Shown, side: Side, other: Side, layer: str, color_map: str) -> dict[str, Any]:
     """Return one side of a contrast."""
     seen_map = inner_part(side.saliency_map, shown.inner)
     is_blank = side.blank_reason is not None
@@ -163,7 +171,7 @@ def _side(shown: Shown, side: Side, other: Side, color_map: str) -> dict[str, An
         "probability": percent(side.probability),
         "heat": "" if is_blank else heat_uri(shown, side.saliency_map, color_map),
         "alt": say("contrast.map", label=side.class_label, against=other.class_label, words=where),
-        "say": sentences(side, other, seen_map),
+        "say": sentences(side, other, seen_map, layer),
         "isBlank": is_blank,
         "tiles": _tiles(shown, side),
     }
