@@ -31,7 +31,10 @@ class Tab(Protocol):
     """One tab beside the shared picture and controls; it keeps what it shows when left."""
 
     name: str  # in the page's markup
-    title: str  # on the tab
+
+    @property
+    def title(self) -> str:
+        """Return what stands on the tab, in the present language."""
 
     def place(self, ui: Layout) -> None:
         """Create the components; called once, inside the tab, while the page is laid out."""
