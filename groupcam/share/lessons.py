@@ -119,10 +119,13 @@ class Lesson:
             for one in range(1, OPTIONS + 1)
         )
 
-    @property
-    def look(self) -> str:
-        """Return what to do, and where to look."""
-        return say(f"lesson_{self.name}.look")
+    def look(self, tabs: Mapping[str, str]) -> str:
+        """Return what to do, and where to look.
+
+        Args:
+            tabs: what stands on the page's tabs, by their names.
+        """
+        return say(f"lesson_{self.name}.look", **tabs)
 
     @property
     def answer(self) -> tuple[str, ...]:

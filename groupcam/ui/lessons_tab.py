@@ -96,6 +96,7 @@ class LessonsTab:
         if is_shown:
             return gr.skip()
         seen = self.seen()
+        tabs = {name: str(tab.label) for name, tab in self._tabs.items()}
         value = [
             {
                 "name": lesson.name,
@@ -110,8 +111,8 @@ class LessonsTab:
                 "question": lesson.question,
                 "options": [option.text for option in lesson.options],
                 "scenes": [scene.button for scene in lesson.scenes],
-                "look": lesson.look,
-                "look_in": self._tabs[lesson.look_in].label,
+                "look": lesson.look(tabs),
+                "look_in": tabs[lesson.look_in],
             }
             for lesson in LESSONS
         ]

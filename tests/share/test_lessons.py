@@ -38,6 +38,7 @@ from tests.support import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"
 Shown = Callable[[str, int], Explanation]
+TABS = {"explain": "Explain", "steps": "Step by step", "compare": "Compare"}
 PROTOCOL = CurveProtocol.with_steps(14, (224, 224))
 
 
@@ -147,7 +148,7 @@ def test_sentences_are_short_and_plain(lesson: Lesson, code: str) -> None:
     with speaking(code):
         explanation, answer = lesson.explanation, lesson.answer
         options = [text for option in lesson.options for text in (option.text, option.reply)]
-        texts = [*explanation, lesson.question, *options, lesson.look, *answer]
+        texts = [*explanation, lesson.question, *options, lesson.look(TABS), *answer]
 
     assert len(answer) >= 2
     for text in texts:
