@@ -34,7 +34,9 @@ class Place:
         """Return where it is, such as "at the upper left" or "around the centre"."""
         row, column = ROWS[_third(self.row)], COLUMNS[_third(self.column)]
         where = "_".join(part for part in (row, column) if part) or "centre"
-        return say(f"description.{'around' if self.is_around else 'at'}_{where}")
+        if self.is_around:
+            return say(f"description.around_{where}")
+        return say(f"description.at_{where}")
 
 
 def describe(saliency_map: Tensor) -> str:
