@@ -132,9 +132,9 @@ def _why_all_dead(explanation: Explanation, channel_weights: Tensor | None) -> F
     height, width = whole.shape[1:]
     percentile = explanation.config.percentile
     kind = "flat" if percentile is None else "flattened"
-    count = "one" if len(whole) == 1 else "many"
+    which = "one" if len(whole) == 1 else "many"
     text = say(
-        f"diagnosis.{kind}_{count}",
+        f"diagnosis.{kind}_{which}",
         layer=explanation.target_layer,
         count=len(whole),
         height=height,
