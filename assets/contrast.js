@@ -11,7 +11,7 @@ const node = (tag, name, text) => {
 
 const picture_of = (value, side) => {
   const figure = node("figure"), title = node("figcaption", "", side.label), stage = node("div", "gc-card-stage");
-  title.append(" ", node("small", "", `${side.probability} · against ${side.against}`));
+  title.append(" ", node("small", "", say("against", side)));
   stage.style.setProperty("--aspect", value.aspect);
   const picture = node("img", "gc-picture"), seen = node("div", "gc-seen");
   picture.src = value.picture;
@@ -34,7 +34,7 @@ const words_of = (side) => {
   const words = node("div", "gc-contrast-words");
   words.append(node("p", side.isBlank ? "gc-blank" : "", side.say));
   if (side.tiles.length === 0) return words;
-  words.append(node("h5", "", `Groups that speak most for ${side.label}`));
+  words.append(node("h5", "", say("strongest_groups", side)));
   const list = node("ul", "gc-contrast-tiles");
   list.append(...side.tiles.map((tile) => {
     const item = node("li"), mask = node("img");

@@ -44,11 +44,12 @@ document.addEventListener("gc-lessons-answer", ({ detail }) => {
 
 const draw_way = () => {
   const done = lessons().filter(({ name }) => state_of(name).opened).length;
-  find(".gc-lessons-progress").textContent = `${done} of ${lessons().length} done`;
+  find(".gc-lessons-progress").textContent = say("progress", { done, lessons: lessons().length });
   find(".gc-lessons-way").replaceChildren(...lessons().map((one, place) => {
     const is_done = state_of(one.name).opened;
     const button = made("button", { type: "button" }, made("b", { textContent: `${place + 1}${is_done ? " ✓" : ""}` }), made("span", { textContent: one.short }));
-    button.setAttribute("aria-label", `Lesson ${place + 1}: ${one.title}${is_done ? ", done" : ""}`);
+    const named = { number: place + 1, title: one.title };
+    button.setAttribute("aria-label", is_done ? say("lesson_done", named) : say("lesson", named));
     if (place === at) button.setAttribute("aria-current", "step");
     button.addEventListener("click", () => go(place));
     return made("li", {}, button);
@@ -76,7 +77,7 @@ const draw_commit = () => {
   const { option, committed } = here();
   const button = find(".gc-lesson-commit");
   button.disabled = option === null || committed;
-  button.textContent = committed ? "Your prediction is kept" : "This is my prediction";
+  button.textContent = committed ? say("committed") : say("commit");
 };
 
 const draw_parts = () => {
@@ -94,7 +95,7 @@ const draw_scenes = () => {
     button.addEventListener("click", () => trigger("scene", { lesson: lesson().name, scene }));
     return button;
   });
-  const there = made("button", { type: "button", className: "gc-lesson-button", textContent: `Look in “${look_in}”` });
+  const there = made("button", { type: "button", className: "gc-lesson-button", textContent: say("look_in", { tab: look_in }) });
   there.addEventListener("click", () => open_tab(look_in));
   find(".gc-lesson-scenes").replaceChildren(...buttons, there);
   tell_status();
@@ -113,7 +114,7 @@ const draw_answer = () => {
   find(".gc-lesson-missing").textContent = answer.missing;
   find(".gc-lesson-results").replaceChildren(...answer.results.map((result) => {
     const facts = made("dl", {}, ...result.facts.map(([name, value]) => made("div", {}, made("dt", { textContent: name }), made("dd", { textContent: value }))));
-    return made("figure", {}, made("img", { src: result.picture, alt: `The map on the picture: ${result.title}` }), made("figcaption", {}, made("b", { textContent: result.title }), facts));
+    return made("figure", {}, made("img", { src: result.picture, alt: say("map_of", { scene: result.title }) }), made("figcaption", {}, made("b", { textContent: result.title }), facts));
   }));
 };
 
@@ -181,7 +182,7 @@ const draw = () => {
   find(".gc-lessons-body").hidden = !has;
   if (!has) return;
   const { title, explanation, figure } = lesson();
-  find(".gc-lessons-title").textContent = `Lesson ${at + 1}: ${title}`;
+  find(".gc-lessons-title").textContent = say("lesson", { number: at + 1, title });
   find(".gc-lessons-say").replaceChildren(...paragraphs(explanation));
   find(".gc-lessons-figure").innerHTML = figure;
   draw_way();

@@ -6,7 +6,7 @@ const all = (selector) => [...root.querySelectorAll(selector)];
 const picker = find(".gc-steps-pick select");
 const bars = find(".gc-step-bars");
 const list = find(".gc-inspector-list");
-const TITLES = ["Channels", "Groups", "De-noise", "Mask", "Score", "Map"];
+const STEPS = ["channels", "groups", "denoise", "mask", "score", "map"];
 
 let run = null;      // what the run's id was when the page last drew one
 let detail = null;   // the chosen group, as walkthrough_views.group_view() tells it
@@ -23,10 +23,9 @@ const made = (name, properties = {}, ...children) => {
 };
 const has_run = () => Boolean(props.value?.order);
 const place_of = (group) => props.value.order.indexOf(group);
-const name_of = (group) => `Group ${group + 1}`;
 const score = (place) => {
   const alpha = props.value.alphas[place];
-  return props.value.dead[place] ? "empty" : alpha === 0 ? "0" : alpha < 0.001 ? "<0.001" : alpha.toFixed(3);
+  return props.value.dead[place] ? say("empty_mask") : alpha === 0 ? "0" : alpha < 0.001 ? "<0.001" : alpha.toFixed(3);
 };
 const figure = (source, caption, kind = "figure") => {
   const node = made(kind, {}, made("img", { className: "gc-cells", src: source, alt: "" }));
@@ -52,7 +51,7 @@ const cover = (canvas, group) => {
 const peek = (group) => { // a bar's mask, while it is pointed at
   const place = place_of(group);
   cover(find("[data-mask=hovered]"), group);
-  find(".gc-step-hovered").textContent = `${name_of(group)}: ${props.value.dead[place] ? "empty, hides all" : `its place; score ${score(place)}`}`;
+  find(".gc-step-hovered").textContent = props.value.dead[place] ? say("peeked_empty", { group: group + 1 }) : say("peeked", { group: group + 1, score: score(place) });
 };
 const peek_in_list = (group) => {
   const canvas = find("[data-mask=listed]");
@@ -89,31 +88,33 @@ const draw_overview = () => {
   root.style.setProperty("--aspect", value.aspect);
   for (const image of all(".gc-step-picture")) image.src = value.picture;
   find(".gc-step-blurred").src = value.blurred;
-  for (const name of ["pPicture", "pBlurred"]) find(`[data-number=${name}]`).innerHTML = value[name];
+  find("[data-number=pBlurred]").innerHTML = value.pBlurred;
+  find("[data-note=channels]").innerHTML = say("channels_note", { channel: "<i>A</i><sub>k</sub>", score: "<i>y</i>" });
+  find("[data-note=probability]").innerHTML = say("probability_note", { p: "<i>p</i>", picture: value.pPicture, mask: "<i>M′</i>" });
   fill("channels", value.channels.map((channel) => {
-    const text = made("span", {}, channel.name, made("br"), made("b", { innerHTML: `${channel.helps ? "+" : ""}${channel.weight}` }), made("br"), `${channel.helps ? "for" : "against"} · group ${channel.group + 1}`);
+    const text = made("span", {}, channel.name, made("br"), made("b", { innerHTML: `${channel.helps ? "+" : ""}${channel.weight}` }), made("br"), channel.helps ? say("speaks_for", { group: channel.group + 1 }) : say("speaks_against", { group: channel.group + 1 }));
     const button = figure(channel.picture, text, "button");
     button.type = "button";
     button.className = "gc-step-channel";
-    button.setAttribute("aria-label", `Channel ${channel.name}, weight ${text.querySelector("b").textContent}: go to ${name_of(channel.group)}`);
+    button.setAttribute("aria-label", say("go_to_group", { group: channel.group + 1, channel: channel.name, weight: text.querySelector("b").textContent }));
     button.addEventListener("click", () => choose(channel.group));
     return button;
   }));
   const terms = value.terms.shown.flatMap((term, at) => {
-    const caption = made("figcaption", {}, made("b", { innerHTML: term.alpha }), ` × ${name_of(term.group).toLowerCase()}`);
+    const caption = made("figcaption", {}, made("b", { innerHTML: term.alpha }), ` ${say("times_group", { group: term.group + 1 })}`);
     return [...(at ? [made("span", { className: "gc-step-sign", textContent: "+" })] : []), figure(term.picture, caption)];
   });
-  if (value.terms.more) terms.push(made("span", { className: "gc-step-sign", textContent: `+ ${value.terms.more} more` }));
+  if (value.terms.more) terms.push(made("span", { className: "gc-step-sign", textContent: say("more", { count: value.terms.more }) }));
   if (value.terms.shown.length) {
     terms.push(made("span", { className: "gc-step-sign", textContent: "→" }));
-    const whole = made("figure", {}, made("img", { className: "gc-step-sum", src: value.map.heat || "", alt: "" }), made("figcaption", { textContent: "the map" }));
+    const whole = made("figure", {}, made("img", { className: "gc-step-sum", src: value.map.heat || "", alt: "" }), made("figcaption", { textContent: say("the_map") }));
     whole.hidden = !value.map.heat;
     terms.push(whole);
   }
   fill("terms", terms);
-  picker.replaceChildren(...value.order.map((group, place) => made("option", { value: String(group), textContent: `${name_of(group)} · ${score(place)}${place === 0 ? " · heaviest" : ""}` })));
+  picker.replaceChildren(...value.order.map((group, place) => made("option", { value: String(group), textContent: place === 0 ? say("heaviest_option", { group: group + 1, score: score(place) }) : say("option", { group: group + 1, score: score(place) }) })));
   const scored = value.alphas.filter((alpha) => alpha > 0).length;
-  find(".gc-step-scored").textContent = `${scored} of ${value.order.length} groups have a score above 0. Point at a bar to see its mask, press it to choose the group.`;
+  find(".gc-step-scored").textContent = say("scored", { scored, groups: value.order.length });
   draw_list();
 };
 
@@ -130,8 +131,8 @@ const draw_detail = () => {
     return [...(at ? [made("span", { className: "gc-step-sign", textContent: "+" })] : []), figure(member.picture, caption)];
   });
   const more = detail.memberCount - detail.members.length;
-  if (more > 0) members.push(made("span", { className: "gc-step-sign", textContent: `+ ${more} more` }));
-  if (!detail.memberCount) members.push(made("span", { className: "gc-step-note", textContent: "no channel" }));
+  if (more > 0) members.push(made("span", { className: "gc-step-sign", textContent: say("more", { count: more }) }));
+  if (!detail.memberCount) members.push(made("span", { className: "gc-step-note", textContent: say("no_channel") }));
   fill("members", members);
   cover(find("[data-mask=chosen]"), detail.group);
   draw_curve();
@@ -140,9 +141,17 @@ const draw_detail = () => {
 
 const draw_way = () => {
   const value = props.value;
-  const numbers = [`${value.channelCount} channels`, `${value.order.length} group${value.order.length === 1 ? "" : "s"}`, `${detail.kept} of ${detail.cellCount} cells`, `p ${detail.pMasked}`, `α ${detail.alpha}`, value.map.blank ? "blank" : `from ${value.alphas.filter((alpha) => alpha > 0).length} masks`];
-  find(".gc-steps-way").replaceChildren(...TITLES.map((title, at) => {
-    const button = made("button", { type: "button" }, made("b", { textContent: `${at + 1} ${title}` }), made("small", { innerHTML: numbers[at] }));
+  const scored = value.alphas.filter((alpha) => alpha > 0).length;
+  const numbers = [
+    say("channels", { count: value.channelCount }),
+    value.order.length === 1 ? say("one_group") : say("groups", { count: value.order.length }),
+    say("cells", { kept: detail.kept, all: detail.cellCount }),
+    `p ${detail.pMasked}`,
+    `α ${detail.alpha}`,
+    value.map.blank ? say("blank") : scored === 1 ? say("from_one_mask") : say("from_masks", { count: scored }),
+  ];
+  find(".gc-steps-way").replaceChildren(...STEPS.map((step, at) => {
+    const button = made("button", { type: "button" }, made("b", { textContent: `${at + 1} ${say(`way_${step}`)}` }), made("small", { innerHTML: numbers[at] }));
     button.addEventListener("click", () => {
       const heading = find(`#gc-step-${at + 1}`);
       heading.focus({ preventScroll: true });
@@ -163,7 +172,7 @@ const draw_sizes = () => {
     gcSvg(chart, "rect", { x: place + 0.1, y: 20 - height, width: 0.8, height, class: value.order[place] === chosen ? "gc-here" : "" });
   });
   const size = value.sizes[place_of(chosen)];
-  const text = `Channels in each group, highest score first: ${Math.min(...value.sizes)} to ${largest}; ${name_of(chosen).toLowerCase()} has ${size}.`;
+  const text = say("sizes", { group: chosen + 1, least: Math.min(...value.sizes), most: largest, size });
   chart.setAttribute("aria-label", text);
   find(".gc-step-sizes figcaption").textContent = text;
 };
@@ -179,7 +188,8 @@ const draw_curve = () => {
     gcSvg(chart, "rect", { x: at * width, y: up(value), width: Math.max(width * 0.85, 0.3), height: Math.max(0.5, 100 - up(value)), class: stays ? "gc-here" : "" });
   });
   if (detail.threshold !== null) gcSvg(chart, "line", { x1: 0, x2: 200, y1: up(detail.threshold), y2: up(detail.threshold), class: "gc-marker", "vector-effect": "non-scaling-stroke" });
-  chart.setAttribute("aria-label", `${detail.kept} of ${detail.cellCount} cells stay${detail.threshold === null ? "" : "; the line is the threshold"}`);
+  const count = { kept: detail.kept, all: detail.cellCount };
+  chart.setAttribute("aria-label", detail.threshold === null ? say("cells_stay", count) : say("cells_above_line", count));
 };
 
 const draw_bars = () => {
@@ -193,7 +203,7 @@ const draw_bars = () => {
     gcSvg(bars, "rect", { x: place, y: 0, width: 1, height: 100, class: "gc-hit", "data-group": group }); // easy to point at
   });
   const place = place_of(chosen);
-  for (const [name, text] of [["valuemin", 1], ["valuemax", count], ["valuenow", place + 1], ["valuetext", `${name_of(chosen)}, score ${score(place)}, ${place + 1} of ${count}`]]) bars.setAttribute(`aria-${name}`, text);
+  for (const [name, text] of [["valuemin", 1], ["valuemax", count], ["valuenow", place + 1], ["valuetext", say("bar", { group: chosen + 1, score: score(place), place: place + 1, count })]]) bars.setAttribute(`aria-${name}`, text);
 };
 
 const draw_list = () => {
@@ -202,9 +212,9 @@ const draw_list = () => {
     const box = made("input", { type: "checkbox", checked: !off.has(group) });
     const bar = made("span", { className: "gc-inspector-bar" });
     bar.style.setProperty("--share", value.alphas[place] / top);
-    const alone = made("button", { type: "button", className: "gc-step-button", textContent: "Solo" });
-    alone.setAttribute("aria-label", `Show ${name_of(group).toLowerCase()} alone`);
-    const row = made("li", {}, made("label", {}, box, made("span", { textContent: name_of(group) })), bar, made("span", { className: "gc-inspector-score", textContent: score(place) }), alone);
+    const alone = made("button", { type: "button", className: "gc-step-button", textContent: say("solo") });
+    alone.setAttribute("aria-label", say("show_alone", { group: group + 1 }));
+    const row = made("li", {}, made("label", {}, box, made("span", { textContent: say("listed", { group: group + 1 }) })), bar, made("span", { className: "gc-inspector-score", textContent: score(place) }), alone);
     row.dataset.group = group;
     return row;
   }));
@@ -219,7 +229,7 @@ const draw_switches = () => {
     row.classList.toggle("gc-off", !is_on);
     row.querySelector("button").setAttribute("aria-pressed", String(is_on && on.length === 1));
   }
-  find(".gc-inspector-state").textContent = on.length === count ? `All ${count} groups are on.` : on.length === 1 ? `Only ${name_of(on[0]).toLowerCase()} is on.` : `${on.length} of ${count} groups are on.`;
+  find(".gc-inspector-state").textContent = on.length === count ? say("all_on", { count }) : on.length === 1 ? say("only_on", { group: on[0] + 1 }) : say("some_on", { on: on.length, count });
   find(".gc-inspector-all").disabled = on.length === count;
   draw_bars();
 };
@@ -228,7 +238,7 @@ const draw_map = (answer) => {
   const heat = find(".gc-step-heat"), blank = find(".gc-inspector .gc-blank");
   heat.hidden = !answer.heat;
   if (answer.heat) heat.src = answer.heat;
-  heat.alt = `The map of the groups that are on. ${answer.words}`;
+  heat.alt = say("map_of_groups", { words: answer.words });
   blank.textContent = answer.blank;
   blank.hidden = !answer.blank;
 };
@@ -312,7 +322,7 @@ const tell_status = () => {
   const line = document.querySelector("#gc-status .gc-status");
   const matters = line && (line.classList.contains("gc-busy") || line.classList.contains("gc-error"));
   const state = find(".gc-steps-state"), failed = Boolean(line?.classList.contains("gc-error"));
-  state.textContent = matters ? `${line.textContent.trim()}${failed ? " Below is the run before it." : ""}` : "";
+  state.textContent = matters ? failed ? say("run_before", { status: line.textContent.trim() }) : line.textContent.trim() : "";
   state.classList.toggle("gc-failed", failed);
 };
 const status = document.querySelector("#gc-status");

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
+from groupcam.language import ENGLISH, say, speaking
 from groupcam.models import Backbone, View, resolve_target_layer
 from groupcam.saliency import engine
 from groupcam.saliency.capture import capture_layer
@@ -259,18 +260,25 @@ def _of_both(logits: Tensor, classes: Tensor) -> Tensor:
 def _blank_reason(
     saliency_map: Tensor, is_live: Tensor, weights: Tensor, labels: tuple[str, str], layer: str
 ) -> str | None:
-    """Return why the map of one side is all zeros, or None when it is not."""
+    """Return why the map of one side is all zeros, in English, or None when it is not."""
     if saliency_map.any():
         return None
+    with speaking(ENGLISH):  # a result is kept, and read by programs
+        return why_blank(is_live, weights, labels, layer)
+
+
+def why_blank(is_live: Tensor, weights: Tensor, labels: tuple[str, str], layer: str) -> str:
+    """Return in the present language why the map of one side is all zeros.
+
+    Args:
+        is_live: which groups have a mask that is not empty, bool (G,).
+        weights: of the groups, (G,).
+        labels: names of the side's class and of the other one.
+        layer: name of the target layer.
+    """
     own, other = labels
     if not is_live.any():
-        return (
-            f"Every group mask is empty: at '{layer}' no group of channels speaks for '{own}' "
-            f"against '{other}'. Choose another layer, other classes or a lower percentile."
-        )
+        return say("contrast.no_mask", layer=layer, label=own, against=other)
     if not weights.any():
-        return (
-            f"No group mask gives '{own}' a larger share against '{other}' than the blurred "
-            "picture does already. Choose other classes or another layer, or a stronger blur."
-        )
-    return "The weighted masks add up to the same value everywhere. Choose another group count."
+        return say("contrast.no_gain", label=own, against=other)
+    return say("contrast.flat")

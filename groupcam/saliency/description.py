@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 
 CELLS = 32  # a side, at most: finer grain than this is no place of its own
 TOP = 0.5  # a cell is a top cell from this share of the strongest cell's value on
 PLACE = 0.25  # an island of top cells is a place from this share of the strongest island's sum on
 SPREAD = 0.4  # of the area: where half of the sum needs this much, the map has no strong place
-MOST_NAMED = 3  # places; more are "many"
 EDGE = 1e-6  # a centre on the line between two thirds counts as the middle one
 ROWS, COLUMNS = ("upper", "", "lower"), ("left", "", "right")
-ALONE = {"upper": "top", "lower": "bottom", "": "centre"}  # without a column's name beside it
+COUNTS = ("one", "two", "three")  # of places that are named; more are "many"
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,14 @@ class Place:
     def name(self) -> str:
         """Return where it is, such as "at the upper left" or "around the centre"."""
         row, column = ROWS[_third(self.row)], COLUMNS[_third(self.column)]
-        where = f"{row} {column}" if row and column else column or ALONE[row]
-        return f"{'around' if self.is_around else 'at'} the {where}"
+        where = "_".join(part for part in (row, column) if part) or "centre"
+        if self.is_around:
+            return say(f"description.around_{where}")
+        return say(f"description.at_{where}")
 
 
 def describe(saliency_map: Tensor) -> str:
-    """Return what a map shows, as a clause.
+    """Return what a map shows, as a clause in the present language.
 
     For example "strongest at the upper left; half of its energy lies on 12% of the area". The rule:
 
@@ -74,18 +76,16 @@ def describe(saliency_map: Tensor) -> str:
             "first."
         )
     if not values.any():
-        return "blank"
+        return say("description.blank")
     area = half_energy_area(values)
     if area >= SPREAD:
-        return "spread over the whole picture"
+        return say("description.spread")
+    share = say("description.tiny_share") if area < 0.005 else f"{area:.0%}"
     names = list(dict.fromkeys(place.name for place in _places(values)))
-    if len(names) > MOST_NAMED:
-        where = "strong at many places"
-    else:
-        *others, last = names
-        where = f"strongest {', '.join(others)} and {last}" if others else f"strongest {last}"
-    share = "less than 1%" if area < 0.005 else f"{area:.0%}"
-    return f"{where}; half of its energy lies on {share} of the area"
+    if len(names) > len(COUNTS):
+        return say("description.many_places", share=share)
+    named = dict(zip(COUNTS, names, strict=False))
+    return say(f"description.{COUNTS[len(names) - 1]}_named", share=share, **named)
 
 
 def half_energy_area(saliency_map: Tensor) -> float:

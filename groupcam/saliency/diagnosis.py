@@ -1,5 +1,6 @@
 """Why a map is blank, or says little: what one run shows, in sentences with its numbers.
 
+The sentences are in the language that is spoken when they are asked for.
 A finding is told only where its rule below holds, so a run without findings has nothing unusual.
 Where the map is blank exactly one finding says why; it stands first.
 """
@@ -10,6 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from groupcam.language import say
 from groupcam.saliency.result import Explanation
 
 Severity = Literal["blank", "caution", "note"]
@@ -78,14 +80,19 @@ def diagnose(
     return tuple(finding for finding in found if finding is not None)
 
 
-def percent(probability: float) -> str:
-    """Return a probability in percent, as people say it; nothing is rounded to none or to all."""
+def percent(probability: float, *, is_short: bool = False) -> str:
+    """Return a probability in percent, as people say it; nothing is rounded to none or to all.
+
+    Args:
+        probability: 0..1.
+        is_short: a sign stands in the place of "less than" and "more than".
+    """
     if 0 < probability < 1e-6:
-        return "less than 0.0001%"
+        return "< 0.0001%" if is_short else say("diagnosis.less_than", share="0.0001%")
     if 0 < probability < 0.0001:
         return f"{100 * probability:.2g}%"
     if 0.999 < probability < 1:
-        return "more than 99.9%"
+        return "> 99.9%" if is_short else say("diagnosis.more_than", share="99.9%")
     return f"{probability:.1%}" if probability >= 0.1 or probability == 0 else f"{probability:.2%}"
 
 
@@ -97,61 +104,50 @@ def _why_blank(explanation: Explanation, channel_weights: Tensor | None) -> Find
         return _why_all_dead(explanation, channel_weights)
     if not explanation.group_weights.any():
         masked = explanation.masked_probability[~explanation.is_dead_group]
-        return Finding(
-            "no_gain",
-            "blank",
-            f"No mask raises the probability of '{label}': through {_best_of(len(masked))} it is "
-            f"{percent(float(masked.max()))}, no more than the "
-            f"{percent(explanation.baseline_probability)} of the blurred picture.",
-            "Explain another class, blur more strongly, or choose another layer.",
+        name = "no_gain_of_one" if len(masked) == 1 else "no_gain_of_many"
+        text = say(
+            f"diagnosis.{name}",
+            label=label,
+            count=len(masked),
+            best=percent(float(masked.max())),
+            blurred=percent(explanation.baseline_probability),
         )
-    return Finding(
-        "flat_sum",
-        "blank",
-        f"At '{layer}' the weighted masks add up to the same value everywhere, so no place stands "
-        "out.",
-        "Choose another group count or another layer.",
-    )
+        return Finding("no_gain", "blank", text, say("diagnosis.no_gain_advice"))
+    text = say("diagnosis.flat_sum", layer=layer)
+    return Finding("flat_sum", "blank", text, say("diagnosis.flat_sum_advice"))
 
 
 def _why_all_dead(explanation: Explanation, channel_weights: Tensor | None) -> Finding:
-    label, layer = explanation.class_label, explanation.target_layer
+    named = {"label": explanation.class_label, "layer": explanation.target_layer}
     if channel_weights is not None and not channel_weights.any():
-        return Finding(
-            "no_gradient",
-            "blank",
-            f"Nothing at '{layer}' moves the score of '{label}': the weight (mean gradient) of "
-            f"{_every(len(channel_weights), 'channel')} 0.",
-            "Choose another layer.",
-        )
+        count = len(channel_weights)
+        name = "no_gradient_of_one" if count == 1 else "no_gradient_of_many"
+        text = say(f"diagnosis.{name}", count=count, **named)
+        return Finding("no_gradient", "blank", text, say("diagnosis.no_gradient_advice"))
     whole = explanation.whole_masks
     if not whole.any():
-        return Finding(
-            "nothing_for_class",
-            "blank",
-            f"At '{layer}' nothing speaks for '{label}': {_every(len(whole), 'group mask')} empty, "
-            "as what the channels see in this picture does not raise its score.",
-            "Explain another class, or choose another layer.",
-        )
+        name = "nothing_in_one" if len(whole) == 1 else "nothing_in_many"
+        text = say(f"diagnosis.{name}", count=len(whole), **named)
+        return Finding("nothing_for_class", "blank", text, say("diagnosis.nothing_advice"))
     height, width = whole.shape[1:]
     percentile = explanation.config.percentile
-    cause, advice = "", "Choose another layer or another class."
-    if percentile is not None:
-        cause = f" after the de-noising at percentile {percentile:g}"
-        advice = "Choose a lower percentile, or none; or another layer."
-    return Finding(
-        "flat_masks",
-        "blank",
-        f"At '{layer}' {_every(len(whole), 'group mask')} the same in all {height} × {width} "
-        f"cells{cause}, which shows no place in particular.",
-        advice,
+    kind = "flat" if percentile is None else "flattened"
+    which = "one" if len(whole) == 1 else "many"
+    text = say(
+        f"diagnosis.{kind}_{which}",
+        layer=explanation.target_layer,
+        count=len(whole),
+        height=height,
+        width=width,
+        percentile=percentile,
     )
+    return Finding("flat_masks", "blank", text, say(f"diagnosis.{kind}_advice"))
 
 
 def _weights(caveat: str | None) -> Finding | None:
     if caveat is None:
         return None
-    return Finding("weights", "caution", caveat, "Choose pretrained weights or another backbone.")
+    return Finding("weights", "caution", caveat, say("diagnosis.weights_advice"))
 
 
 def _other_class(explanation: Explanation, class_names: Sequence[str]) -> Finding | None:
@@ -160,56 +156,53 @@ def _other_class(explanation: Explanation, class_names: Sequence[str]) -> Findin
     own = float(probabilities[explanation.class_index])
     if float(probabilities[top]) <= own:
         return None
-    rank = int((probabilities > own).sum()) + 1
-    return Finding(
-        "other_class",
-        "caution",
-        f"The network does not see '{explanation.class_label}' here first: with {percent(own)} it "
-        f"is number {rank:,} of {len(probabilities):,} classes. First is '{class_names[top]}' with "
-        f"{percent(float(probabilities[top]))}.",
-        f"Explain '{class_names[top]}'.",
+    text = say(
+        "diagnosis.other_class",
+        label=explanation.class_label,
+        share=percent(own),
+        rank=int((probabilities > own).sum()) + 1,
+        classes=len(probabilities),
+        top=class_names[top],
+        top_share=percent(float(probabilities[top])),
     )
+    advice = say("diagnosis.other_class_advice", top=class_names[top])
+    return Finding("other_class", "caution", text, advice)
 
 
 def _sharp_as_blurred(explanation: Explanation) -> Finding | None:
     sharp, blurred = explanation.probability, explanation.baseline_probability
     if blurred < SHARP_AS_BLURRED * sharp:
         return None
-    text = (
-        f"Even blurred, the picture has {percent(blurred)} for '{explanation.class_label}'; sharp "
-        f"it has {percent(sharp)}. Masks can gain little by showing parts of it sharply."
+    text = say(
+        "diagnosis.sharp_as_blurred",
+        label=explanation.class_label,
+        blurred=percent(blurred),
+        sharp=percent(sharp),
     )
-    return Finding(
-        "sharp_as_blurred", "caution", text, "Blur more strongly, or explain another class."
-    )
+    advice = say("diagnosis.sharp_as_blurred_advice")
+    return Finding("sharp_as_blurred", "caution", text, advice)
 
 
 def _small_gains(explanation: Explanation) -> Finding | None:
     gain = float(explanation.group_weights.max())
     if not 0 < gain < SMALL_GAIN:
         return None
-    return Finding(
-        "small_gains",
-        "caution",
-        f"The gains are small: the best mask lifts '{explanation.class_label}' from "
-        f"{percent(explanation.baseline_probability)} to "
-        f"{percent(explanation.baseline_probability + gain)}. The map's brightest colour stands "
-        "for its strongest place, however weak that is.",
-        "Explain a class that the network sees, or use fewer groups, whose masks show more each.",
+    text = say(
+        "diagnosis.small_gains",
+        label=explanation.class_label,
+        blurred=percent(explanation.baseline_probability),
+        best=percent(explanation.baseline_probability + gain),
     )
+    return Finding("small_gains", "caution", text, say("diagnosis.small_gains_advice"))
 
 
 def _few_cells(explanation: Explanation) -> Finding | None:
     height, width = explanation.cell_masks.shape[1:]
     if height * width > FEW_CELLS or not explanation.saliency_map.any():
         return None
-    return Finding(
-        "few_cells",
-        "caution",
-        f"'{explanation.target_layer}' has only {height} × {width} cells, so the map cannot be "
-        "finer than that.",
-        "Choose an earlier layer or a larger input size.",
-    )
+    layer = explanation.target_layer
+    text = say("diagnosis.few_cells", layer=layer, height=height, width=width)
+    return Finding("few_cells", "caution", text, say("diagnosis.few_cells_advice"))
 
 
 def _one_group(explanation: Explanation) -> Finding | None:
@@ -220,13 +213,8 @@ def _one_group(explanation: Explanation) -> Finding | None:
     share, group = float(weights.max()) / total, int(weights.argmax())
     if share < ONE_GROUP:
         return None
-    return Finding(
-        "one_group",
-        "note",
-        f"Group {group + 1} alone holds {share:.0%} of the weights of all {len(weights)} groups: "
-        "the map is almost only its mask.",
-        "Use more groups to see what it is made of.",
-    )
+    text = say("diagnosis.one_group", group=group + 1, share=share, groups=len(weights))
+    return Finding("one_group", "note", text, say("diagnosis.one_group_advice"))
 
 
 def _dead_groups(explanation: Explanation) -> Finding | None:
@@ -234,19 +222,5 @@ def _dead_groups(explanation: Explanation) -> Finding | None:
     dead = int(is_dead.sum())
     if dead < MANY_DEAD * len(is_dead) or dead in (0, len(is_dead)):
         return None
-    return Finding(
-        "dead_groups",
-        "note",
-        f"{dead} of {len(is_dead)} group masks are empty or the same everywhere, so they were not "
-        "tried and weigh 0.",
-        "Use fewer groups.",
-    )
-
-
-def _every(count: int, name: str) -> str:
-    """Return the subject of a sentence with its verb."""
-    return f"the only {name} is" if count == 1 else f"each of the {count} {name}s is"
-
-
-def _best_of(count: int) -> str:
-    return "the only one that was tried" if count == 1 else f"the best of {count}"
+    text = say("diagnosis.dead_groups", dead=dead, groups=len(is_dead))
+    return Finding("dead_groups", "note", text, say("diagnosis.dead_groups_advice"))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 from groupcam.saliency.group_cam import merged_map
 from groupcam.saliency.result import Explanation
 
@@ -24,7 +25,8 @@ def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tens
         groups: indices of the groups that are on, 0..G-1; naming one twice changes nothing.
 
     Returns:
-        The map, (H, W) in [0, 1], and why it is all zeros, or None when it is not.
+        The map, (H, W) in [0, 1], and why it is all zeros, in the present language, or None when
+        it is not.
 
     Raises:
         GroupCamError: there is no such group.
@@ -48,17 +50,14 @@ def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tens
     if explanation.blank_reason is not None:
         return saliency_map, explanation.why_blank
     if not chosen:
-        return saliency_map, "No group is switched on. Switch one on."
+        return saliency_map, say("subset.none_on")
     if not weights.any():
-        which = "Group" if len(chosen) == 1 else "Groups"
+        label = explanation.class_label
+        if len(chosen) == 1:
+            return saliency_map, say("subset.one_has_no_gain", group=chosen[0] + 1, label=label)
         numbers = ", ".join(str(group + 1) for group in chosen)
-        return saliency_map, (
-            f"{which} {numbers} did not raise the probability of '{explanation.class_label}', so "
-            "the weight is 0. Switch on a group that has a weight."
-        )
-    return saliency_map, (
-        "The groups that are switched on add up to the same value everywhere. Switch on others."
-    )
+        return saliency_map, say("subset.none_has_gain", groups=numbers, label=label)
+    return saliency_map, say("subset.flat")
 
 
 def _checked(groups: Iterable[int], count: int) -> set[int]:

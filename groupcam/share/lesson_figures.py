@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from groupcam.language import say
 from groupcam.render.figures import DELETION_COLOR, INSERTION_COLOR
 from groupcam.saliency.perturb import gaussian_blur
 from groupcam.share.html import picture_figure, picture_uri
@@ -43,15 +44,14 @@ def weighted_sum() -> str:
         parts.append(_text(left + 28, 14, f"{sign} {abs(weight)} ×".strip()))
         parts.append(_grid(left, 24, channel))
     parts.append(_text(254, 57, "→"))
-    parts.append(_text(300, 14, "the map"))
+    parts.append(_text(300, 14, say("lesson_figures.the_map")))
     parts.append(_grid(272, 24, total / total.max()))
-    says = "Three channels of 4 by 4 cells, each times its weight, add up to the map."
-    return _svg(336, 86, parts, says)
+    return _svg(336, 86, parts, say("lesson_figures.weighted_sum"))
 
 
 def grouping() -> str:
     """Return how twelve channels become three groups, each asked about once."""
-    parts = [_text(4, 14, "12 channels", anchor="start")]
+    parts = [_text(4, 14, say("lesson_figures.channels"), anchor="start")]
     sizes = (5, 4, 3)
     shades = (1.0, 0.62, 0.32)
     left = 4.0
@@ -65,8 +65,8 @@ def grouping() -> str:
         )
         parts.append(_cell(middle - 14, 64, 28, shade))
         left += 26 * size + 8
-    parts.append(_text(4, 110, "3 groups: 3 masks, 3 questions to the network", anchor="start"))
-    return _svg(336, 116, parts, "Twelve channels are put into three groups with a mask each.")
+    parts.append(_text(4, 110, say("lesson_figures.groups"), anchor="start"))
+    return _svg(336, 116, parts, say("lesson_figures.grouping"))
 
 
 def curves() -> str:
@@ -75,9 +75,9 @@ def curves() -> str:
     # From the left end along a bend with two handles to the right end, (x, y) in pixels.
     rising = ((0, 72), (12, 20), (26, 12), (140, 8))
     falling = ((0, 8), (10, 58), (22, 72), (140, 74))
-    for left, name, color, line, says, says_y in (
-        (8, "insertion", INSERTION_COLOR, rising, "good: a large area", 68),
-        (182, "deletion", DELETION_COLOR, falling, "good: a small area", 46),
+    for left, name, color, line, says_y in (
+        (8, "insertion", INSERTION_COLOR, rising, 68),
+        (182, "deletion", DELETION_COLOR, falling, 46),
     ):
         start, *bend = (f"{left + x} {16 + y}" for x, y in line)
         curve = f"M{start} C{' '.join(bend)}"
@@ -85,27 +85,32 @@ def curves() -> str:
             f'<path d="{curve} V94 H{left} Z" fill="{color}" fill-opacity=".18"/>',
             f'<path d="{curve}" fill="none" stroke="{color}" stroke-width="2.5"/>',
             f'<path d="M{left} 14 V94 H{left + 144}" fill="none" stroke="currentColor"/>',
-            _text(left + 72, 12, name, weight=600),
-            _text(left + 72, 110, "pixels changed →"),
-            _text(left + 84, says_y, says),
+            _text(left + 72, 12, say(f"lesson_figures.{name}"), weight=600),
+            _text(left + 72, 110, say("lesson_figures.pixels_changed")),
+            _text(left + 84, says_y, say(f"lesson_figures.good_{name}")),
         ]
-    says = "Insertion rises early over a large area; deletion falls early and leaves a small one."
-    return _svg(336, 116, parts, says)
+    return _svg(336, 116, parts, say("lesson_figures.curves"))
 
 
 def blurred(seen: UInt8Array, sigmas_px: Sequence[float]) -> str:
     """Return the picture that the network sees, (H, W, 3), and what some blurs leave of it."""
     pixels = torch.from_numpy(seen.copy()).permute(2, 0, 1).float()
-    figures = [picture_figure(seen, "the picture")]
+    figures = [picture_figure(seen, say("lesson_figures.picture"))]
     for sigma in sigmas_px:
         hidden = gaussian_blur(pixels, sigma, _BLUR_KERNEL_PX).round().clamp(0, 255)
         rgb = hidden.permute(1, 2, 0).byte().numpy()
-        figures.append(picture_figure(rgb, f"sigma {sigma:g}"))
+        figures.append(picture_figure(rgb, say("lesson_figures.sigma", sigma=sigma)))
     return f'<div class="gc-lesson-row">{"".join(figures)}</div>'
 
 
-def boxed(seen: UInt8Array, boxes: Sequence[tuple[str, Box]]) -> str:
-    """Return the picture that the network sees, (H, W, 3), with named boxes drawn on it."""
+def boxed(seen: UInt8Array, boxes: Sequence[tuple[str, Box]], says: str) -> str:
+    """Return a picture with named boxes drawn on it.
+
+    Args:
+        seen: the picture that the network sees, (H, W, 3).
+        boxes: each with its name.
+        says: the drawing in words, for those who cannot see it.
+    """
     height, width = seen.shape[:2]
     parts = [f'<image href="{picture_uri(seen)}" width="{width}" height="{height}"/>']
     for name, (top, left, bottom, right) in boxes:
@@ -121,8 +126,7 @@ def boxed(seen: UInt8Array, boxes: Sequence[tuple[str, Box]]) -> str:
             f'<text x="{x + 6:g}" y="{y + 17:g}" fill="#fff" stroke="#000" stroke-width="3" '
             f'paint-order="stroke" font-size="14">{escape(name)}</text>'
         )
-    named = " and ".join(name for name, _ in boxes)
-    return _svg(width, height, parts, f"The picture with boxes around {named}.", "gc-lesson-boxed")
+    return _svg(width, height, parts, says, "gc-lesson-boxed")
 
 
 # --- parts ---------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""The lessons on paper: one self-contained HTML file of two A4 pages, questions and answers."""
+"""The lessons on paper: one self-contained HTML file of two A4 pages, questions and answers.
+
+It is in the language that is spoken when it is made.
+"""
 
 from collections.abc import Mapping
 from html import escape
@@ -6,11 +9,11 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
+from groupcam.language import present_language, say
 from groupcam.saliency import GroupCamConfig
 from groupcam.share.html import picture_uri
-from groupcam.share.lessons import LESSONS, PICTURES, Lesson
+from groupcam.share.lessons import LESSONS, Lesson, picture_caption
 
-TITLE = "Where does the network look?"
 _LINES = 2  # to write on, under each question
 _LETTERS = "ABCD"  # of the options
 
@@ -52,47 +55,10 @@ sub { line-height: 0; }
 svg { max-width: 100%; }
 """
 
-# One step of the method each: its name, what it does, its formula as HTML.
-_METHOD = (
-    (
-        "Channels",
-        "How much does each channel <i>A</i> speak for the class score <i>y</i>?",
-        "<i>w</i><sub>k</sub> = mean of ∂<i>y</i>/∂<i>A</i><sub>k</sub>",
-    ),
-    (
-        "Groups",
-        "Channels that light up alike go together.",
-        "<i>M</i><sub>g</sub> = Σ<sub>k in g</sub> max(0, "
-        "<i>w</i><sub>k</sub><i>A</i><sub>k</sub>)",
-    ),
-    (
-        "De-noise",
-        "Only the strongest cells stay.",
-        "<i>M&prime;</i><sub>g</sub> = <i>M</i><sub>g</sub> where above percentile "
-        "{percentile:g}, else 0",
-    ),
-    (
-        "Mask",
-        "Show what the mask lets through, blur the rest.",
-        "<i>X</i><sub>g</sub> = <i>M&prime;</i><sub>g</sub>·picture + "
-        "(1 − <i>M&prime;</i><sub>g</sub>)·blur",
-    ),
-    (
-        "Score",
-        "Ask the network again: what does the mask gain?",
-        "<i>&alpha;</i><sub>g</sub> = max(0, <i>p</i>(<i>X</i><sub>g</sub>) − <i>p</i>(blur))",
-    ),
-    (
-        "Map",
-        "Add all masks up, each as strong as its score.",
-        "<i>L</i> = scale(Σ<sub>g</sub> <i>&alpha;</i><sub>g</sub> <i>S</i><sub>g</sub>)",
-    ),
-)
-_METHOD_NOTE = (
-    "<i>p</i>: probability of the class. <i>M&prime;</i> is scaled to 0..1 before it is used. "
-    "<i>S</i>: <i>M</i> scaled to 0..1; it counts less where many masks overlap. Group-CAM (Zhang, "
-    "Rao and Yang 2021, arXiv:2103.13859) with groupcam's default settings."
-)
+# Symbols as HTML: k is a channel, g a group.
+_WEIGHT, _CHANNEL = "<i>w</i><sub>k</sub>", "<i>A</i><sub>k</sub>"
+_MASK, _DENOISED = "<i>M</i><sub>g</sub>", "<i>M&prime;</i><sub>g</sub>"
+_MASKED, _SCORE = "<i>X</i><sub>g</sub>", "<i>&alpha;</i><sub>g</sub>"
 
 
 def sheet_of(seen: Mapping[str, npt.NDArray[np.uint8]]) -> str:
@@ -103,30 +69,78 @@ def sheet_of(seen: Mapping[str, npt.NDArray[np.uint8]]) -> str:
     """
     tasks = "".join(_task(number, lesson, seen) for number, lesson in enumerate(LESSONS, 1))
     answers = "".join(_answer(number, lesson) for number, lesson in enumerate(LESSONS, 1))
+    title, name = escape(say("sheet.title")), escape(say("sheet.name"))
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="{present_language()}"><head><meta charset="utf-8">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "img-src data:; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(TITLE)}</title><style>{_STYLE}</style></head>\n<body>\n"
-        f'<div class="head"><h1>{escape(TITLE)}</h1><div class="name">Name:</div></div>\n'
+        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body>\n"
+        f'<div class="head"><h1>{title}</h1><div class="name">{name}</div></div>\n'
         f"{_method()}\n{tasks}\n"
-        '<section class="answers"><h1>Answers</h1>'
-        '<p class="quiet">True for EfficientNet-Lite0 with its ImageNet weights and the example '
-        "pictures. The numbers of each run are in the tab “Lessons”.</p>"
+        f'<section class="answers"><h1>{escape(say("sheet.answers"))}</h1>'
+        f'<p class="quiet">{escape(say("sheet.true_for"))}</p>'
         f"{answers}</section>\n</body></html>\n"
     )
 
 
 def _method() -> str:
     """Return the six steps of Group-CAM."""
-    percentile = GroupCamConfig().percentile
     steps = "".join(
-        f"<li><b>{number} {name}</b>{text}"
-        f'<span class="formula">{formula.format(percentile=percentile)}</span></li>'
-        for number, (name, text, formula) in enumerate(_METHOD, 1)
+        f'<li><b>{number} {name}</b>{text}<span class="formula">{formula}</span></li>'
+        for number, (name, text, formula) in enumerate(_steps(), 1)
     )
-    return f'<ol class="method">{steps}</ol><p class="quiet">{_METHOD_NOTE}</p>'
+    note = say(
+        "sheet.method_note",
+        p="<i>p</i>",
+        denoised="<i>M&prime;</i>",
+        merged="<i>S</i>",
+        mask="<i>M</i>",
+    )
+    return f'<ol class="method">{steps}</ol><p class="quiet">{note}</p>'
+
+
+def _steps() -> tuple[tuple[str, str, str], ...]:
+    """Return each step's name, what it does and its formula, as HTML."""
+    members = say("sheet.members")
+    total = f"Σ<sub>g</sub> {_SCORE} <i>S</i><sub>g</sub>"
+    return (
+        (
+            say("sheet.channels"),
+            say("sheet.channels_text", channel="<i>A</i>", score="<i>y</i>"),
+            say("sheet.channels_formula", weight=_WEIGHT, gradient=f"∂<i>y</i>/∂{_CHANNEL}"),
+        ),
+        (
+            say("sheet.groups"),
+            say("sheet.groups_text"),
+            f"{_MASK} = Σ<sub>{members}</sub> max(0, {_WEIGHT}{_CHANNEL})",
+        ),
+        (
+            say("sheet.denoise"),
+            say("sheet.denoise_text"),
+            say(
+                "sheet.denoise_formula",
+                denoised=_DENOISED,
+                mask=_MASK,
+                percentile=GroupCamConfig().percentile,
+            ),
+        ),
+        (
+            say("sheet.mask"),
+            say("sheet.mask_text"),
+            say("sheet.mask_formula", masked=_MASKED, mask=_DENOISED),
+        ),
+        (
+            say("sheet.score"),
+            say("sheet.score_text"),
+            say("sheet.score_formula", score=_SCORE, p="<i>p</i>", masked=_MASKED),
+        ),
+        (
+            say("sheet.map"),
+            say("sheet.map_text"),
+            say("sheet.map_formula", map="<i>L</i>", total=total),
+        ),
+    )
 
 
 def _task(number: int, lesson: Lesson, seen: Mapping[str, npt.NDArray[np.uint8]]) -> str:
@@ -136,12 +150,11 @@ def _task(number: int, lesson: Lesson, seen: Mapping[str, npt.NDArray[np.uint8]]
         for letter, option in zip(_LETTERS, lesson.options, strict=False)
     )
     pictures = "".join(
-        f'<img src="{picture_uri(seen[name])}" alt="{escape(PICTURES[name])}">'
+        f'<img src="{picture_uri(seen[name])}" alt="{escape(picture_caption(name))}">'
         for name in lesson.examples
     )
-    lines = "".join(
-        f'<div class="line">{text}</div>' for text in ("I think so because", *[""] * (_LINES - 1))
-    )
+    because = escape(say("sheet.because"))
+    lines = "".join(f'<div class="line">{text}</div>' for text in (because, *[""] * (_LINES - 1)))
     kind = "one" if len(lesson.examples) == 1 else "two"
     return (
         f'<section class="task"><div class="{kind}">{pictures}</div>'

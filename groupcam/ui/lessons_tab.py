@@ -1,22 +1,23 @@
 """The Lessons tab: predict what a map will show, see it, read why.
 
-The texts are data in `groupcam.share.lessons`. Nothing here runs a network: a lesson brings a
+The lessons are data in `groupcam.share.lessons`. Nothing here runs a network: a lesson brings a
 picture and settings into the shared controls, and its answer reads the numbers of that run.
 """
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import gradio as gr
 import numpy as np
 import numpy.typing as npt
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.language import present_language, say
 from groupcam.models import DEFAULT_BACKBONE, Backbone, default_target_layer
 from groupcam.render.heatmap import DEFAULT_OPACITY, overlay
-from groupcam.share.lessons import LESSONS, PICTURES, Lesson, Result, Scene
+from groupcam.share.lessons import LESSONS, Lesson, Result, Scene, picture_caption
 from groupcam.share.sheet import sheet_of
 from groupcam.ui import components, views
 from groupcam.ui.compare_tab import CompareTab
@@ -32,10 +33,6 @@ from groupcam.ui.runs import Choice, fitted
 from groupcam.ui.tabs import AT_ONCE, PRIVATE
 from groupcam.ui.workbench import Workbench
 
-RIGHT = "Your prediction was right."
-WRONG = "It turns out differently."
-NOT_SEEN = "Press {buttons} to see the map and its numbers here."
-CURVES_TO_COME = "The areas under the curves follow when they are drawn."
 SHEET = "groupcam-lessons.html"
 CLICK_DOWNLOAD = "() => document.querySelector('#gc-lessons-file').click()"
 KEY = key_of(DEFAULT_BACKBONE, DEFAULT_WEIGHTS, "")
@@ -46,7 +43,6 @@ class LessonsTab:
     """What stands in the tab, and what its events do."""
 
     name = "lessons"
-    title = "Lessons"
 
     def __init__(self, workbench: Workbench, compare: CompareTab, comparisons: Comparisons) -> None:
         self._workbench = workbench
@@ -55,6 +51,11 @@ class LessonsTab:
         # Gradio serves copies; ours go when the process ends.
         self._files = tempfile.TemporaryDirectory(prefix="groupcam-lessons-")
 
+    @property
+    def title(self) -> str:
+        """Return what stands on the tab."""
+        return say("lessons.title")
+
     # --- layout ----------------------------------------------------------------------------------
 
     def place(self, ui: Layout) -> None:
@@ -62,17 +63,14 @@ class LessonsTab:
         self.is_shown = gr.State(False)
         self.lessons = components.from_assets("lessons", {}, elem_id="gc-lessons")
         self.told = components.from_assets("lesson_told", {}, elem_classes="gc-unseen")
-        self.sheet = gr.Button(
-            "Printable sheet (questions and answers, 2 pages)",
-            size="sm",
-            elem_id="gc-lessons-sheet",
-        )
+        self.sheet = gr.Button(say("lessons.sheet"), size="sm", elem_id="gc-lessons-sheet")
         self.file = gr.DownloadButton(visible="hidden", elem_id="gc-lessons-file")
 
     # --- wiring ----------------------------------------------------------------------------------
 
     def wire(self, ui: Layout, opened: gr.Tab) -> None:
         """Connect the events."""
+        self._tabs = ui.tabs
         opened.select(self.show, self.is_shown, [self.lessons, self.is_shown], **AT_ONCE)
         self.lessons.ask(self.tell, ui.color_map, self.told, trigger_mode="multiple", **AT_ONCE)
         self.sheet.click(self.make_sheet, None, self.file, **PRIVATE).success(
@@ -98,6 +96,7 @@ class LessonsTab:
         if is_shown:
             return gr.skip()
         seen = self.seen()
+        tabs = {name: str(tab.label) for name, tab in self._tabs.items()}
         value = [
             {
                 "name": lesson.name,
@@ -106,14 +105,14 @@ class LessonsTab:
                 "explanation": lesson.explanation,
                 "figure": lesson.figure(seen[lesson.examples[0]]),
                 "pictures": [
-                    {"source": views.data_uri(seen[name]), "says": PICTURES[name]}
+                    {"source": views.data_uri(seen[name]), "says": picture_caption(name)}
                     for name in lesson.examples
                 ],
                 "question": lesson.question,
                 "options": [option.text for option in lesson.options],
                 "scenes": [scene.button for scene in lesson.scenes],
-                "look": lesson.look,
-                "look_in": lesson.look_in,
+                "look": lesson.look(tabs),
+                "look_in": tabs[lesson.look_in],
             }
             for lesson in LESSONS
         ]
@@ -124,7 +123,10 @@ class LessonsTab:
     ) -> Iterator[Updates]:
         """Set the shared controls to a scene of a lesson."""
         lesson, data = _asked(event)
-        scene = lesson.scenes[_place(data.get("scene"), "scene", len(lesson.scenes))]
+        place, count = data.get("scene"), len(lesson.scenes)
+        if not _is_place(place, count):
+            raise gr.Error(say("lessons.no_such_scene", count=count, value=repr(place)))
+        scene = lesson.scenes[place]
         if scene.methods:
             methods = list(scene.methods)
             yield {self._compare.axis: "method", self._compare.chosen["method"]: methods}
@@ -138,14 +140,19 @@ class LessonsTab:
     def tell(self, color_map: str, event: gr.EventData) -> dict[str, Any]:
         """Return a lesson's answer to a prediction, with the numbers of its runs."""
         lesson, data = _asked(event)
-        option = _place(data.get("option"), "prediction", len(lesson.options))
+        place, count = data.get("option"), len(lesson.options)
+        if not _is_place(place, count):
+            raise gr.Error(say("lessons.no_such_prediction", count=count, value=repr(place)))
+        reply = lesson.options[place].reply
         results = self.results_of(lesson)
-        is_right = option == lesson.right
+        is_right = place == lesson.right
         return {
             "lesson": lesson.name,
             "serial": data.get("serial"),
             "is_right": is_right,
-            "verdict": f"{RIGHT if is_right else WRONG} {lesson.options[option].reply}",
+            "verdict": say("lessons.right", reply=reply)
+            if is_right
+            else say("lessons.wrong", reply=reply),
             "answer": lesson.answer,
             "numbers": lesson.numbers(results),
             "missing": _missing(lesson, results),
@@ -162,10 +169,10 @@ class LessonsTab:
 
     def make_sheet(self) -> str:
         """Write the printable sheet and return its path."""
-        path = Path(self._files.name) / SHEET
+        path = Path(self._files.name) / present_language() / SHEET
         if not path.exists():  # it never changes
-            text = sheet_of(self.seen())
-            path.write_text(text, encoding="utf-8")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(sheet_of(self.seen()), encoding="utf-8")
         return str(path)
 
     def leave(self, session: str) -> None:
@@ -224,28 +231,27 @@ def _asked(event: gr.EventData) -> tuple[Lesson, dict[str, Any]]:
     names = [lesson.name for lesson in LESSONS]
     name = data.get("lesson")
     if name not in names:
-        raise gr.Error(f"The lesson must be one of {', '.join(names)}; got {name!r}.")
+        text = say("lessons.no_such_lesson", names=", ".join(names), value=repr(name))
+        raise gr.Error(text)
     return LESSONS[names.index(name)], data
 
 
-def _place(value: Any, what: str, count: int) -> int:
-    """Return a checked place in a list of so many, from 0."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < count:
-        raise gr.Error(f"The {what} must be one of the {count} shown; got {value!r}.")
-    return value
+def _is_place(value: Any, count: int) -> TypeGuard[int]:
+    """Return whether a value is a place in a list of so many, from 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
 
 
 def _missing(lesson: Lesson, results: Sequence[Result | None]) -> str:
     """Return what is still to come, and how."""
     buttons = [
-        f"“{scene.button}”"
-        for scene, result in zip(lesson.scenes, results, strict=True)
-        if result is None
+        scene.button for scene, result in zip(lesson.scenes, results, strict=True) if result is None
     ]
+    if len(buttons) == 1:
+        return say("lessons.press_one", button=buttons[0])
     if buttons:
-        return NOT_SEEN.format(buttons=" and ".join(buttons))
+        return say("lessons.press_both", first=buttons[0], second=buttons[1])
     is_drawn = all(result is not None and result.curves is not None for result in results)
-    return "" if is_drawn else CURVES_TO_COME
+    return "" if is_drawn else say("lessons.curves_to_come")
 
 
 def _drawn(result: Result, color_map: str) -> npt.NDArray[np.uint8]:

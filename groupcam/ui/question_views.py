@@ -12,13 +12,14 @@ import numpy as np
 from torch import Tensor
 
 from groupcam.images import downscale
+from groupcam.language import say
 from groupcam.models.preprocessing import inner_part
 from groupcam.render.figures import groups_by_weight
 from groupcam.render.heatmap import masked_tile
-from groupcam.saliency.contrast import Contrast, Side
+from groupcam.saliency.contrast import Contrast, Side, why_blank
 from groupcam.saliency.description import describe
-from groupcam.saliency.diagnosis import Finding, Severity, percent
-from groupcam.saliency.scoring import min_max_scale, upsample_masks
+from groupcam.saliency.diagnosis import Finding, percent
+from groupcam.saliency.scoring import is_dead, min_max_scale, upsample_masks
 from groupcam.ui import views
 from groupcam.ui.comparison_views import box_of, heat_uri
 from groupcam.ui.runs import Run, Shown
@@ -28,8 +29,6 @@ TILE_PX = 112
 TILES = 3  # groups shown of a side
 BELIEVED = 0.05  # of probability: with less for both classes together the maps say little
 
-MARKS: dict[Severity, str] = {"blank": "Blank", "caution": "Careful", "note": "Note"}
-
 
 # --- why is the map blank or weak? ---------------------------------------------------------------
 
@@ -38,7 +37,7 @@ def findings(run: Run, found: Sequence[Finding]) -> str:
     """Return what was found about a run, or that nothing was, as HTML."""
     about = f'<p class="gc-quiet">{escape(views.caption(run))}</p>'
     items = "".join(
-        f'<li class="gc-finding gc-finding-{finding.severity}"><b>{MARKS[finding.severity]}</b>'
+        f'<li class="gc-finding gc-finding-{finding.severity}"><b>{_mark(finding)}</b>'
         f"<span>{escape(finding.text)}{_advice(finding)}</span></li>"
         for finding in found
     )
@@ -51,8 +50,15 @@ def nothing_found(text: str) -> str:
     return f'<p class="gc-quiet">{escape(text)}</p>'
 
 
+def _mark(finding: Finding) -> str:
+    return escape(say(f"questions.{finding.severity}"))
+
+
 def _advice(finding: Finding) -> str:
-    return f" <em>What to try: {escape(finding.advice)}</em>" if finding.advice else ""
+    if not finding.advice:
+        return ""
+    text = say("questions.what_to_try", advice=finding.advice)
+    return f" <em>{escape(text)}</em>"
 
 
 def _strength(run: Run) -> str:
@@ -62,11 +68,14 @@ def _strength(run: Run) -> str:
     helpful, groups = int((weights > 0).sum()), len(weights)
     best = int(weights.argmax())
     seen = describe(inner_part(explanation.saliency_map, run.inner))
-    return (
-        f"The map is not blank: {seen}. {helpful} of {groups} group masks raise the probability of "
-        f"'{explanation.class_label}', the best one from "
-        f"{percent(explanation.baseline_probability)} to "
-        f"{percent(float(explanation.masked_probability[best]))}."
+    return say(
+        "questions.strength",
+        seen=seen,
+        helpful=helpful,
+        groups=groups,
+        label=explanation.class_label,
+        blurred=percent(explanation.baseline_probability),
+        best=percent(float(explanation.masked_probability[best])),
     )
 
 
@@ -76,7 +85,8 @@ def _strength(run: Run) -> str:
 def pair(first: tuple[str, float], second: tuple[str, float]) -> str:
     """Return which two classes, each with its probability, are to be compared, as HTML."""
     told = [f"<b>{escape(name)}</b> ({percent(share)})" for name, share in (first, second)]
-    return f'<p class="gc-quiet">To be compared: {told[0]} with {told[1]}.</p>'
+    text = say("questions.pair", first=told[0], second=told[1])
+    return f'<p class="gc-quiet">{text}</p>'
 
 
 def contrast(shown: Shown, found: Contrast, color_map: str) -> dict[str, Any]:
@@ -88,23 +98,23 @@ def contrast(shown: Shown, found: Contrast, color_map: str) -> dict[str, Any]:
         "picture": views.data_uri(downscale(shown.picture.rgb, PICTURE_SIDE_PX)),
         "aspect": width / height,
         "box": box_of(shown),
-        "caption": (
-            f"{shown.choice.backbone.text} · {found.target_layer} · {found.config.groups} groups · "
-            f"blur {found.config.blur_sigma_px:g} px"
+        "caption": say(
+            "contrast.caption",
+            backbone=shown.choice.backbone.text,
+            layer=found.target_layer,
+            groups=found.config.groups,
+            sigma=found.config.blur_sigma_px,
         ),
         "verdict": verdict(found),
         "sides": [
-            _side(shown, side, other, color_map)
+            _side(shown, side, other, found.target_layer, color_map)
             for side, other in zip(sides, reversed(sides), strict=True)
         ],
         "note": " ".join(
             [
-                "A map shows where its class is told from the other; what both have in common is "
-                "in neither. Each is scaled on its own: they say where, not which class is "
-                "stronger.",
-                *([] if is_all_seen else ["The network sees the bright part of the picture."]),
-                "The score of a group is how much its mask raises the share, times what the two "
-                "classes then have together.",
+                say("contrast.maps_note"),
+                *([] if is_all_seen else [say("contrast.seen_note")]),
+                say("contrast.score_note"),
             ]
         ),
     }
@@ -113,41 +123,55 @@ def contrast(shown: Shown, found: Contrast, color_map: str) -> dict[str, Any]:
 def verdict(found: Contrast) -> str:
     """Return how the network decides between the two, in one or two sentences."""
     first, second = found.first, found.second
-    text = (
-        f"The network gives '{first.class_label}' {percent(first.probability)} and "
-        f"'{second.class_label}' {percent(second.probability)}: of what the two have together, "
-        f"{percent(first.share)} is for '{first.class_label}'."
+    text = say(
+        "contrast.verdict",
+        first=first.class_label,
+        first_probability=percent(first.probability),
+        second=second.class_label,
+        second_probability=percent(second.probability),
+        share=percent(first.share),
     )
     if first.probability + second.probability < BELIEVED:
-        text += " That is little: the network believes in neither, so the maps mean little."
+        return f"{text} " + say("contrast.verdict_is_weak")
     return text
 
 
-def sentences(side: Side, other: Side, seen_map: Tensor) -> str:
-    """Return what the map and the best group of one side say; the map is the seen part, (H, W)."""
+def sentences(side: Side, other: Side, seen_map: Tensor, layer: str) -> str:
+    """Return what the map and the best group of one side say.
+
+    Args:
+        side: the one that is told of.
+        other: what it is compared with.
+        seen_map: the part of the side's map that lies on the picture, (H, W).
+        layer: name of the target layer.
+    """
     if side.blank_reason is not None:
-        return side.blank_reason
+        labels = (side.class_label, other.class_label)
+        return why_blank(~is_dead(side.cell_masks), side.group_weights, labels, layer)
     group = groups_by_weight(side.group_weights.numpy())[0]
-    return (
-        f"For '{side.class_label}' against '{other.class_label}': {describe(seen_map)}. Through "
-        f"group {group + 1} alone its share of the two is "
-        f"{percent(float(side.masked_share[group]))}; the blurred picture gives it "
-        f"{percent(side.baseline_share)}."
+    return say(
+        "contrast.side",
+        label=side.class_label,
+        against=other.class_label,
+        seen=describe(seen_map),
+        group=group + 1,
+        share=percent(float(side.masked_share[group])),
+        blurred=percent(side.baseline_share),
     )
 
 
-def _side(shown: Shown, side: Side, other: Side, color_map: str) -> dict[str, Any]:
+def _side(shown: Shown, side: Side, other: Side, layer: str, color_map: str) -> dict[str, Any]:
     """Return one side of a contrast."""
     seen_map = inner_part(side.saliency_map, shown.inner)
     is_blank = side.blank_reason is not None
-    where = "blank" if is_blank else describe(seen_map)
+    where = describe(seen_map)
     return {
         "label": side.class_label,
         "against": other.class_label,
         "probability": percent(side.probability),
         "heat": "" if is_blank else heat_uri(shown, side.saliency_map, color_map),
-        "alt": f"Map of what speaks for {side.class_label} against {other.class_label}: {where}",
-        "say": sentences(side, other, seen_map),
+        "alt": say("contrast.map", label=side.class_label, against=other.class_label, words=where),
+        "say": sentences(side, other, seen_map, layer),
         "isBlank": is_blank,
         "tiles": _tiles(shown, side),
     }
@@ -164,10 +188,10 @@ def _tiles(shown: Shown, side: Side) -> list[dict[str, Any]]:
     return [
         {
             "picture": views.data_uri(masked_tile(seen, mask.numpy())),
-            "name": f"Group {group + 1}",
-            "score": f"score {_score(float(side.group_weights[group]))}",
-            "share": f"share {_short(percent(float(side.masked_share[group])))}",
-            "alt": f"Mask of group {group + 1}: {describe(mask)}",
+            "name": say("contrast.group", group=group + 1),
+            "score": say("contrast.score", score=_score(float(side.group_weights[group]))),
+            "share": say("contrast.share", share=_short_share(side, group)),
+            "alt": say("contrast.mask", group=group + 1, words=describe(mask)),
         }
         for group, mask in zip(chosen, masks, strict=True)
     ]
@@ -178,6 +202,6 @@ def _score(weight: float) -> str:
     return f"{weight:.3f}" if weight >= 0.0005 else "< 0.001"
 
 
-def _short(text: str) -> str:
-    """Return a share as it fits under a tile."""
-    return text.replace("less than ", "< ").replace("more than ", "> ")
+def _short_share(side: Side, group: int) -> str:
+    """Return the share that a group alone gives a side, as it fits under a tile."""
+    return percent(float(side.masked_share[group]), is_short=True)

@@ -24,16 +24,9 @@ from groupcam.ui.present import read_choice
 from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Run, Shown, fitted
 from groupcam.ui.sanity_tab import SanityTab
-from groupcam.ui.steps_tab import NO_RUN, NOT_KEPT
 from groupcam.ui.tabs import AT_ONCE, is_open
 from groupcam.ui.turns import Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
-
-NO_PICTURE = "Choose a picture first, by upload or from the examples; its map is then looked at."
-NO_PICTURE_YET = "Choose a picture first, by upload or from the examples; then compare."
-READY = "Choose two classes, then press Compare the classes. All else stays as the controls say."
-EXPLAINED = ("The class that is explained", "")
-RUNNER_UP = ("The most probable other class", "")
 
 # After a click on the way to another tab: its name has the focus and stands in the window.
 SHOW_STRIP = """() => {
@@ -49,7 +42,6 @@ class QuestionsTab:
     """What stands in the tab, and what its events do."""
 
     name = "questions"
-    title = "Questions"
 
     def __init__(self, workbench: Workbench, compare: CompareTab) -> None:
         """Build nothing yet.
@@ -61,6 +53,11 @@ class QuestionsTab:
         self._workbench = workbench
         self._others = compare
 
+    @property
+    def title(self) -> str:
+        """Return what stands on the tab."""
+        return say("questions.title")
+
     # --- layout ----------------------------------------------------------------------------------
 
     def place(self, ui: Layout) -> None:
@@ -69,44 +66,34 @@ class QuestionsTab:
         self.is_open = gr.Checkbox(False, visible=False)
         self.listed = gr.State(None)  # the BackboneKey whose classes the lists hold
         with gr.Column(elem_classes="gc-question"):
-            gr.Markdown("### Why is the map blank, or weak?")
+            _heading(say("questions.why_blank"))
             self.findings = gr.HTML(
-                question_views.nothing_found(NO_PICTURE), elem_id="gc-diagnosis"
+                question_views.nothing_found(say("questions.no_picture")), elem_id="gc-diagnosis"
             )
-            self.explain_top = gr.Button(
-                "Explain the top class instead", size="sm", visible=False, elem_id="gc-explain-top"
-            )
+            self.explain_top = gr.Button("", size="sm", visible=False, elem_id="gc-explain-top")
         with gr.Column(elem_classes="gc-question"):
-            gr.Markdown("### Why this class and not that one?")
+            _heading(say("questions.why_this_class"))
             with gr.Row():
-                self.first = _class_list("This class", EXPLAINED)
-                self.second = _class_list("Not that one", RUNNER_UP)
+                self.first = _class_list(say("questions.first"), _explained())
+                self.second = _class_list(say("questions.second"), _runner_up())
             self.pair = gr.HTML("", elem_id="gc-pair-of-classes")
             with gr.Row():
                 self.compare = gr.Button(
-                    "Compare the classes", variant="primary", size="sm", min_width=90
+                    say("questions.compare"), variant="primary", size="sm", min_width=90
                 )
-                self.stop = gr.Button("Stop comparing them", size="sm", min_width=90)
-            self.status = gr.HTML(views.status(READY), elem_id="gc-contrast-status")
+                self.stop = gr.Button(say("questions.stop"), size="sm", min_width=90)
+            ready = views.status(say("questions.ready"))
+            self.status = gr.HTML(ready, elem_id="gc-contrast-status")
             self.contrast = components.from_assets("contrast", {}, elem_id="gc-contrast")
         with gr.Column(elem_classes="gc-question"):
-            gr.Markdown(
-                "### What if the network had been random?\n"
-                "If the map stays the same with random weights, it shows the picture and not what "
-                "the network learnt."
-            )
+            _heading(say("questions.if_random"), say("questions.if_random_note"))
             with gr.Row():
-                self.to_sanity = gr.Button("Open Sanity", size="sm", min_width=150, scale=0)
+                self.to_sanity = _way(say("questions.to_sanity"))
         with gr.Column(elem_classes="gc-question"):
-            gr.Markdown(
-                "### Does another layer or backbone look elsewhere?\n"
-                "Compare puts the maps of several side by side."
-            )
+            _heading(say("questions.elsewhere"), say("questions.elsewhere_note"))
             with gr.Row():
-                self.to_layers = gr.Button("Compare layers", size="sm", min_width=150, scale=0)
-                self.to_backbones = gr.Button(
-                    "Compare backbones", size="sm", min_width=150, scale=0
-                )
+                self.to_layers = _way(say("questions.to_layers"))
+                self.to_backbones = _way(say("questions.to_backbones"))
 
     # --- wiring ----------------------------------------------------------------------------------
 
@@ -195,16 +182,15 @@ class QuestionsTab:
             first, second = (value if value in names else "" for value in (first, second))
             choices = [(name, name) for name in names]
             updates = {
-                self.first: gr.Dropdown(choices=[EXPLAINED, *choices], value=first),
-                self.second: gr.Dropdown(choices=[RUNNER_UP, *choices], value=second),
+                self.first: gr.Dropdown(choices=[_explained(), *choices], value=first),
+                self.second: gr.Dropdown(choices=[_runner_up(), *choices], value=second),
                 self.listed: key,
             }
         run = self._workbench.run_of(choice)
         if run is None:
-            text = NO_PICTURE if picture_id is None else NO_RUN if choice is None else NOT_KEPT
             return {
                 **updates,
-                self.findings: question_views.nothing_found(text),
+                self.findings: question_views.nothing_found(_why_no_run(choice, picture_id)),
                 self.explain_top: gr.Button(visible=False),
                 self.pair: "",
             }
@@ -232,7 +218,7 @@ class QuestionsTab:
         is_other = any(finding.kind == "other_class" for finding in found)
         return {
             self.findings: question_views.findings(run, found),
-            self.explain_top: gr.Button(f"Explain '{top}' instead", visible=is_other),
+            self.explain_top: gr.Button(say("questions.explain_top", top=top), visible=is_other),
         }
 
     def _pair_of(self, run: Run, first: Any, second: Any) -> str:
@@ -259,15 +245,16 @@ class QuestionsTab:
     def begin(self, request: gr.Request, picture_id: str | None) -> Updates:
         """Make a new contrast the visitor's only one."""
         if picture_id is None:
-            return {self.turns.token: None, self.status: views.status(NO_PICTURE_YET)}
+            text = views.status(say("questions.no_picture_yet"))
+            return {self.turns.token: None, self.status: text}
         token = self.turns.begin(str(request.session_hash))
-        text = views.status("Waiting for the comparison's turn …", "busy")
+        text = views.status(say("questions.waiting"), "busy")
         return {self.turns.token: token, self.status: text}
 
     def stop_run(self, request: gr.Request) -> str:
         """Stop the visitor's contrast within one micro-batch; what was there before stays."""
         self.turns.stop(str(request.session_hash))
-        return views.status("Stopped. Compare the classes begins anew.")
+        return views.status(say("questions.stopped"))
 
     def leave(self, session: str) -> None:
         """Forget a visitor who closed the page."""
@@ -321,12 +308,14 @@ class QuestionsTab:
                 if time.monotonic() < next_report:
                     return {}
                 next_report = time.monotonic() + UPDATE_S
-                text = "Comparing the classes"
+                text = say("questions.comparing")
                 return {self.status: views.working_status(text, done, total)}
 
             found = yield from relay(steps, lambda step: report(step.done, step.total))
             shown = Shown(wish, picture, backbone.preprocessing)
-            text = f"Done in {found.elapsed_s:.1f} s, {found.forward_passes} forward passes."
+            text = say(
+                "questions.done", seconds=found.elapsed_s, forward_passes=found.forward_passes
+            )
             yield {
                 self.contrast: question_views.contrast(shown, found, color_map),
                 self.status: views.status(text, "done"),
@@ -359,10 +348,7 @@ def pair_of(
     others[one] = -torch.inf
     other = _index_of(backbone, second, int(others.argmax()))
     if one == other:
-        raise GroupCamError(
-            f"The two classes must differ; got '{backbone.class_names[one]}' for both. Choose "
-            "another one in one of the lists."
-        )
+        raise GroupCamError(say("questions.same_class", label=backbone.class_names[one]))
     return one, other
 
 
@@ -370,8 +356,13 @@ def _index_of(backbone: Backbone, value: Any, default: int) -> int:
     if value is None or value == "":
         return default
     if not isinstance(value, str):
-        raise GroupCamError(f"A class must be a name; got {value!r}. Choose one from the list.")
+        raise GroupCamError(say("questions.no_class", value=repr(value)))
     return backbone.class_index_of(value)
+
+
+def _heading(question: str, note: str = "") -> None:
+    """Place a question, and what is to be said of it at once."""
+    gr.Markdown(f"### {question}\n{note}")
 
 
 def _class_list(label: str, default: tuple[str, str]) -> gr.Dropdown:
@@ -379,7 +370,29 @@ def _class_list(label: str, default: tuple[str, str]) -> gr.Dropdown:
         [default],
         value=default[1],
         label=label,
-        info="Type to search all classes.",
+        info=say("questions.search"),
         min_width=200,
         interactive=True,
     )
+
+
+def _explained() -> tuple[str, str]:
+    """Return the first list's entry for the class that the page explains."""
+    return say("questions.explained"), ""
+
+
+def _runner_up() -> tuple[str, str]:
+    """Return the second list's entry for the most probable class but the first."""
+    return say("questions.runner_up"), ""
+
+
+def _way(text: str) -> gr.Button:
+    """Return a button that leads to another tab."""
+    return gr.Button(text, size="sm", min_width=150, scale=0)
+
+
+def _why_no_run(choice: Choice | None, picture_id: str | None) -> str:
+    """Return why there is no run to look at."""
+    if picture_id is None:
+        return say("questions.no_picture")
+    return say("steps.no_run") if choice is None else say("steps.not_kept")

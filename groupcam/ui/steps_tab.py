@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 from groupcam.saliency import CHOICES, GroupCamConfig
 from groupcam.ui import components, walkthrough_views
 from groupcam.ui.layout import Layout
@@ -17,14 +18,6 @@ from groupcam.ui.runs import Choice, Run
 from groupcam.ui.tabs import AT_ONCE, is_open
 from groupcam.ui.workbench import Workbench
 
-NO_PICTURE = "Choose a picture first, by upload or from the examples; its run is then told here."
-NO_RUN = (
-    "There is no map of the picture yet. The line above the tabs says how far the run is, or what "
-    "stopped it."
-)
-NOT_KEPT = (
-    "The result is no longer kept on the server. Press Run again, then come back to this tab."
-)
 ADJUSTED = ("groups", "grouping", "percentile", "blur_sigma_px", "merge")
 
 Updates = dict[Any, Any]
@@ -34,10 +27,14 @@ class StepsTab:
     """What stands in the tab, and what its events do."""
 
     name = "steps"
-    title = "Step by step"
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
+
+    @property
+    def title(self) -> str:
+        """Return what stands on the tab."""
+        return say("steps.title")
 
     # --- layout ----------------------------------------------------------------------------------
 
@@ -46,7 +43,9 @@ class StepsTab:
         self.shown = gr.State(None)  # the choice and the colours that the steps are drawn for
         self.is_open = gr.Checkbox(False, visible=False)
         self.steps = components.from_assets(
-            "steps", {"empty": NO_PICTURE, "choices": _choices()}, elem_id="gc-steps"
+            "steps",
+            {"empty": say("steps.no_picture"), "choices": _choices()},
+            elem_id="gc-steps",
         )
         # Answers about one group and about a set of groups: the rest stays as it is.
         self.group = components.from_assets("answer", {}, elem_classes="gc-unseen")
@@ -96,13 +95,14 @@ class StepsTab:
     ) -> Any:
         """Show the run of the Explain tab, unless it is shown already."""
         if choice is None:
-            text = NO_PICTURE if picture_id is None else NO_RUN
+            text = say("steps.no_picture") if picture_id is None else say("steps.no_run")
             return {self.steps: {"empty": text, "choices": _choices()}}
         if shown == (choice, color_map):
             return gr.skip()
         run = self._workbench.run_of(choice)
         if run is None:
-            return {self.steps: {"empty": NOT_KEPT, "choices": _choices()}, self.shown: None}
+            empty = {"empty": say("steps.not_kept"), "choices": _choices()}
+            return {self.steps: empty, self.shown: None}
         value = {**walkthrough_views.overview(run, color_map), "choices": _choices()}
         return {self.steps: value, self.shown: (choice, color_map)}
 
@@ -112,7 +112,7 @@ class StepsTab:
         group = data.get("group")
         count = run.explanation.config.groups
         if not isinstance(group, int) or isinstance(group, bool) or not 0 <= group < count:
-            raise gr.Error(f"The group must be one of the {count} shown.")
+            raise gr.Error(say("steps.no_such_group", count=count))
         view = walkthrough_views.group_view(run, group, color_map)
         return {**view, "about": "group", "serial": data.get("serial")}
 
@@ -121,7 +121,7 @@ class StepsTab:
         run, data = self._asked(choice, event)
         groups = data.get("groups")
         if not isinstance(groups, list):
-            raise gr.Error("The groups must be a list of whole numbers.")
+            raise gr.Error(say("steps.no_list_of_groups"))
         view = walkthrough_views.switched(run, groups, color_map)
         return {**view, "about": "map", "serial": data.get("serial")}
 
@@ -132,7 +132,7 @@ class StepsTab:
         if name == "is_denoised":
             return {self._settings.is_denoised: bool(value)}
         if name not in ADJUSTED or value is None:
-            raise gr.Error(f"The setting must be one of {', '.join(ADJUSTED)}, with a value.")
+            raise gr.Error(say("steps.no_such_setting", names=", ".join(ADJUSTED)))
         setting: dict[str, Any] = {name: value}
         try:
             checked = getattr(GroupCamConfig(**setting), name)
@@ -147,7 +147,7 @@ class StepsTab:
         """Return the run behind the page, and what was asked about it."""
         run = self._workbench.run_of(choice)
         if run is None:
-            raise gr.Error(NOT_KEPT)
+            raise gr.Error(say("steps.not_kept"))
         return run, event._data if isinstance(event._data, dict) else {}
 
 

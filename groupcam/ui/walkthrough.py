@@ -9,35 +9,13 @@ from html import escape
 import torch
 from torch import Tensor
 
+from groupcam.language import say
 from groupcam.render.figures import groups_by_weight
-from groupcam.saliency.config import Grouping, Merge
+from groupcam.saliency.config import Evidence, Grouping, Merge
 from groupcam.ui.runs import Run
 
 PARTS_SHOWN = 4  # channels named in the sum of a group
 TERMS_SHOWN = 3  # groups named in the sum of the map
-
-GROUPINGS: dict[Grouping, str] = {
-    "contiguous": "neighbours in the layer's own order go together, in equal shares",
-    "similar": "those that light up at the same places go together, faint ones with strong ones",
-    "kmeans": "those whose maps are alike go together (k-means)",
-    "agglomerative": "the two most alike are joined again and again",
-}
-MERGES: dict[Merge, str] = {
-    "raw": "each de-noised mask counts as it is",
-    "normalized": "each de-noised mask is first scaled to 0..1",
-    "whole": "each mask is taken as it was before the de-noising and scaled to 0..1",
-    "balanced": (
-        "each mask is taken as it was before the de-noising, scaled to 0..1, and counts less "
-        "where many masks overlap"
-    ),
-}
-# S is the mask as it is merged; l goes through all groups.
-MERGED_MASKS: dict[Merge, str] = {
-    "raw": "<i>M&prime;</i><sub>l</sub>",
-    "normalized": "scale(<i>M&prime;</i><sub>l</sub>)",
-    "whole": "scale(<i>M</i><sub>l</sub>)",
-    "balanced": "scale(<i>M</i><sub>l</sub>) / √Σ<sub>j</sub> scale(<i>M</i><sub>j</sub>)",
-}
 
 
 @dataclass(frozen=True)
@@ -129,29 +107,36 @@ def sentences(run: Run, told: GroupNumbers) -> list[str]:
     explanation = run.explanation
     config = explanation.config
     channels, height, width = run.capture.activations.shape[1:]
-    label, layer = escape(explanation.class_label), escape(explanation.target_layer)
-    name = f"group {told.group + 1}"
-    evidence = (
-        "leaving out what speaks against the class"
-        if config.evidence == "positive"
-        else "taking off what speaks against the class"
-    )
-    members = f"{len(told.channels)} channel" + ("" if len(told.channels) == 1 else "s")
+    label = f"<b>{escape(explanation.class_label)}</b>"
+    layer = f"<b>{escape(explanation.target_layer)}</b>"
+    sizes = {"count": channels, "height": height, "width": width}
+    group = told.group + 1
     return [
-        f"Layer <b>{layer}</b> turns the picture into {_counted(channels, 'channel')}, each a map "
-        f"of {height} × {width} cells that lights up where the channel finds its pattern; its "
-        f"weight tells how much more of that would raise the score of <b>{label}</b>.",
-        f"To ask {_counted(config.groups, 'question')} instead of {channels}, the channels are "
-        f"put into groups ({GROUPINGS[config.grouping]}); the {members} of {name}, each times its "
-        f"weight and {evidence}, add up to the group's mask.",
+        say("walkthrough.one_channel", layer=layer, label=label, **sizes)
+        if channels == 1
+        else say("walkthrough.channels", layer=layer, label=label, **sizes),
+        f"{_grouping(config.groups, channels, config.grouping)} {_summing(told, config.evidence)}",
         _denoising(run, told),
-        f"The mask of {name} is enlarged to the picture: where it is bright the network sees the "
-        "picture, elsewhere only a blur, and it is asked again.",
-        f"The score of {name} is what its mask lets the probability of <b>{label}</b> gain over "
-        "the blurred picture; a group that gains nothing gets 0.",
-        "All masks are added up, each as strong as its score, and the sum, scaled to 0..1, is the "
-        f"map: {MERGES[config.merge]}.",
+        say("walkthrough.masking", group=group),
+        say("walkthrough.scoring", group=group, label=label),
+        say("walkthrough.merging", how=say(f"walkthrough.merge_{config.merge}")),
     ]
+
+
+def _grouping(groups: int, channels: int, grouping: Grouping) -> str:
+    """Return how the channels become groups."""
+    how = say(f"walkthrough.grouping_{grouping}")
+    if groups == 1:
+        return say("walkthrough.one_question", channels=channels, how=how)
+    return say("walkthrough.questions", count=groups, channels=channels, how=how)
+
+
+def _summing(told: GroupNumbers, evidence: Evidence) -> str:
+    """Return how the channels of the group become its mask."""
+    group, count = told.group + 1, len(told.channels)
+    if count == 1:
+        return say(f"walkthrough.sum_of_one_{evidence}", group=group)
+    return say(f"walkthrough.sum_of_many_{evidence}", group=group, count=count)
 
 
 def _denoising(run: Run, told: GroupNumbers) -> str:
@@ -159,96 +144,149 @@ def _denoising(run: Run, told: GroupNumbers) -> str:
     percentile = run.explanation.config.percentile
     cells = run.explanation.whole_masks[0].numel()
     if not told.channels:
-        return "No channel fell into this group, so its mask is empty and it is never scored."
+        return say("walkthrough.no_channel")
     if told.peak == 0:
-        return (
-            "The channels of this group hold nothing that speaks for the class, so its mask is "
-            "empty and it is never scored."
-        )
+        return say("walkthrough.nothing_for_class")
     if told.is_dead:
-        return "This mask is the same in every cell, so it hides nothing and is never scored."
+        return say("walkthrough.same_everywhere")
     if percentile is None:
-        return f"De-noising is switched off, so all {cells} cells of the mask stay."
-    return (
-        f"Faint cells are noise: those that are not above percentile {percentile:g} of the mask "
-        f"become 0, which leaves {told.kept} of {cells}."
-    )
+        return say("walkthrough.not_denoised", cells=cells)
+    return say("walkthrough.denoising", percentile=percentile, kept=told.kept, cells=cells)
+
+
+# --- formulas ------------------------------------------------------------------------------------
 
 
 def formulas(run: Run, told: GroupNumbers) -> list[str]:
     """Return the formula of each of the six steps with the group's numbers, as HTML."""
     explanation = run.explanation
     config = explanation.config
-    group = f"<sub>{told.group + 1}</sub>"
     height, width = explanation.whole_masks.shape[1:]
-    first = strongest_channels(run, 1)[0]
-    weight = number(float(run.capture.channel_weights[0, first]))
-    gain = told.masked - told.baseline
+    first = f"<sub>#{strongest_channels(run, 1)[0]}</sub>"
     return [
-        f"<i>w</i><sub>#{first}</sub> = mean of ∂<i>y</i>/∂<i>A</i><sub>#{first}</sub> over "
-        f"{height} × {width} cells = <b>{weight}</b>",
+        say(
+            "walkthrough.weight_formula",
+            weight=f"<i>w</i>{first}",
+            gradient=f"∂<i>y</i>/∂<i>A</i>{first}",
+            height=height,
+            width=width,
+            value=f"<b>{number(_strongest_weight(run))}</b>",
+        ),
         _sum_of_channels(told, is_positive=config.evidence == "positive"),
         _threshold_formula(run, told),
-        f"<i>X</i>{group} = <i>M&prime;</i>{group} · picture + (1 − <i>M&prime;</i>{group}) · blur"
-        + (
-            ""
-            if told.is_dead
-            else f"; <i>p</i>(blurred) = {number(told.baseline)}, "
-            f"<i>p</i>(<i>X</i>{group}) = <b>{number(told.masked)}</b>"
-        ),
-        f"<i>&alpha;</i>{group} = <b>0</b>, because an empty mask is not scored"
-        if told.is_dead
-        else f"<i>&alpha;</i>{group} = max(0, {number(told.masked)} − {number(told.baseline)}) = "
-        + (f"max(0, {number(gain)}) = <b>0</b>" if gain <= 0 else f"<b>{number(told.weight)}</b>"),
+        _masked_formula(told),
+        _score_formula(told),
         _sum_of_masks(explanation.group_weights, config.merge),
     ]
 
 
+def _strongest_weight(run: Run) -> float:
+    return float(run.capture.channel_weights[0, strongest_channels(run, 1)[0]])
+
+
 def _sum_of_channels(told: GroupNumbers, *, is_positive: bool) -> str:
     """Return the sum behind a mask, at its strongest cell."""
-    group = f"<sub>{told.group + 1}</sub>"
     part = "<i>w</i><sub>k</sub> <i>A</i><sub>k</sub>"
     inside = f"max(0, {part})" if is_positive else part
-    total = f"Σ<sub>k in group {told.group + 1}</sub> {inside}"
-    formula = f"<i>M</i>{group} = {total if is_positive else f'max(0, {total})'}"
+    members = say("walkthrough.members", group=told.group + 1)
+    total = f"Σ<sub>{members}</sub> {inside}"
+    formula = f"{_mask_of(told)} = {total if is_positive else f'max(0, {total})'}"
     if told.peak == 0:
-        return f"{formula} = <b>0</b> in every cell"
+        return say("walkthrough.empty_formula", formula=formula, zero="<b>0</b>")
     shown = [number(value) for value in told.parts[:PARTS_SHOWN]]
     rest = told.parts[PARTS_SHOWN:]
     if rest:
-        shown.append(f"{number(sum(rest))} (the other {len(rest)})")
+        shown.append(say("walkthrough.others", value=number(sum(rest)), count=len(rest)))
     row, column = told.peak_cell
-    return (
-        f"{formula}; in its strongest cell (row {row + 1}, column {column + 1}): "
-        f"{' + '.join(shown)} = <b>{number(told.peak)}</b>"
+    return say(
+        "walkthrough.peak_formula",
+        formula=formula,
+        row=row + 1,
+        column=column + 1,
+        sum=f"{' + '.join(shown)} = <b>{number(told.peak)}</b>",
     )
 
 
 def _threshold_formula(run: Run, told: GroupNumbers) -> str:
     """Return the de-noising of one mask."""
-    group = f"<sub>{told.group + 1}</sub>"
+    mask, denoised = _mask_of(told), _mask_of(told, is_denoised=True)
     if told.threshold is None:
-        return f"<i>M&prime;</i>{group} = <i>M</i>{group}"
-    return (
-        f"<i>M&prime;</i>{group} = <i>M</i>{group} where <i>M</i>{group} &gt; <i>θ</i>, else 0; "
-        f"<i>θ</i> = percentile {run.explanation.config.percentile:g} of <i>M</i>{group} = "
-        f"<b>{number(told.threshold)}</b>"
+        return f"{denoised} = {mask}"
+    return say(
+        "walkthrough.threshold_formula",
+        denoised=denoised,
+        mask=mask,
+        condition=f"{mask} &gt; <i>θ</i>",
+        threshold="<i>θ</i>",
+        percentile=run.explanation.config.percentile,
+        value=f"<b>{number(told.threshold)}</b>",
+    )
+
+
+def _masked_formula(told: GroupNumbers) -> str:
+    """Return the masked input, and the probabilities without and with it."""
+    masked = f"<i>X</i><sub>{told.group + 1}</sub>"
+    formula = say(
+        "walkthrough.masked_formula", masked=masked, mask=_mask_of(told, is_denoised=True)
+    )
+    if told.is_dead:
+        return formula
+    return say(
+        "walkthrough.probabilities_formula",
+        formula=formula,
+        p="<i>p</i>",
+        blurred=number(told.baseline),
+        masked=masked,
+        value=f"<b>{number(told.masked)}</b>",
+    )
+
+
+def _score_formula(told: GroupNumbers) -> str:
+    """Return the score of one group."""
+    score = f"<i>&alpha;</i><sub>{told.group + 1}</sub>"
+    if told.is_dead:
+        return say("walkthrough.unscored_formula", score=score, zero="<b>0</b>")
+    gain = told.masked - told.baseline
+    return f"{score} = max(0, {number(told.masked)} − {number(told.baseline)}) = " + (
+        f"max(0, {number(gain)}) = <b>0</b>" if gain <= 0 else f"<b>{number(told.weight)}</b>"
     )
 
 
 def _sum_of_masks(weights: Tensor, merge: Merge) -> str:
     """Return the weighted sum behind the map, its largest terms in numbers."""
-    formula = "<i>L</i> = scale(Σ<sub>l</sub> <i>&alpha;</i><sub>l</sub> <i>S</i><sub>l</sub>)"
-    means = f"<i>S</i><sub>l</sub> = {MERGED_MASKS[merge]}"
+    total = "Σ<sub>l</sub> <i>&alpha;</i><sub>l</sub> <i>S</i><sub>l</sub>"
+    formula = f"<i>L</i> = {_scaled(total)}"
+    means = f"<i>S</i><sub>l</sub> = {_merged_mask(merge)}"
     scored = int((weights > 0).sum())
     if scored == 0:
-        return f"{formula}; {means}; every <i>&alpha;</i> is <b>0</b>"
+        return say(
+            "walkthrough.nothing_formula",
+            formula=f"{formula}; {means}",
+            score="<i>&alpha;</i>",
+            zero="<b>0</b>",
+        )
     order = groups_by_weight(weights.numpy())[: min(TERMS_SHOWN, scored)]
     terms = [f"{number(float(weights[one]))} <i>S</i><sub>{one + 1}</sub>" for one in order]
     if scored > len(order):
-        terms.append(f"… ({scored - len(order)} more)")
-    return f"{formula} = scale({' + '.join(terms)}); {means}"
+        terms.append(say("walkthrough.more_terms", count=scored - len(order)))
+    return f"{formula} = {_scaled(' + '.join(terms))}; {means}"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+def _merged_mask(merge: Merge) -> str:
+    """Return the mask as it is merged; l goes through all groups."""
+    if merge == "raw":
+        return "<i>M&prime;</i><sub>l</sub>"
+    if merge == "normalized":
+        return _scaled("<i>M&prime;</i><sub>l</sub>")
+    whole = _scaled("<i>M</i><sub>l</sub>")
+    if merge == "whole":
+        return whole
+    return f"{whole} / √Σ<sub>j</sub> {_scaled('<i>M</i><sub>j</sub>')}"
+
+
+def _scaled(values: str) -> str:
+    return say("walkthrough.scaled", values=values)
+
+
+def _mask_of(told: GroupNumbers, *, is_denoised: bool = False) -> str:
+    return f"<i>{'M&prime;' if is_denoised else 'M'}</i><sub>{told.group + 1}</sub>"

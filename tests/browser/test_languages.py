@@ -30,7 +30,7 @@ READABLE = """() => {
 def english_in(page: Page) -> set[str]:
     """The English sentences of the catalogue, two words at least, that stand on the page."""
     shown: list[str] = page.evaluate(READABLE)
-    found = set()
+    found: set[str] = set()
     for part, named in texts(ENGLISH).items():
         for name, text in named.items():
             # What stands between the braces, as far as the other language has it not as well.

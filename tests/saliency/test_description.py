@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
+from groupcam.language import speaking
 from groupcam.saliency.description import describe, half_energy_area
 
 SIDE = 96
@@ -75,6 +76,10 @@ def test_a_bar_is_named_by_its_side() -> None:
     bar[:, :10] = 1
 
     assert describe(bar) == "strongest at the left; half of its energy lies on 5% of the area"
+    with speaking("de"):
+        assert describe(bar) == (
+            "am stärksten links; die Hälfte der Energie liegt auf 5% der Fläche"
+        )
 
 
 def test_an_even_map_is_spread_and_an_empty_one_blank() -> None:

@@ -10,6 +10,7 @@ import torch
 
 import groupcam
 from groupcam.images import open_picture
+from groupcam.language import LANGUAGES, speaking
 from groupcam.metrics import CurveProtocol, Curves
 from groupcam.models import Backbone, default_target_layer
 from groupcam.saliency import Explanation
@@ -37,6 +38,7 @@ from tests.support import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"
 Shown = Callable[[str, int], Explanation]
+TABS = {"explain": "Explain", "steps": "Step by step", "compare": "Compare"}
 PROTOCOL = CurveProtocol.with_steps(14, (224, 224))
 
 
@@ -140,16 +142,20 @@ def test_lesson_object_is_sure_of_the_tripod_and_not_of_the_rocket(shown: Shown)
 # --- texts ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("code", LANGUAGES)
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
-def test_sentences_are_short_and_plain(lesson: Lesson) -> None:
-    options = [text for option in lesson.options for text in (option.text, option.reply)]
-    texts = [*lesson.explanation, lesson.question, *options, lesson.look, *lesson.answer]
+def test_sentences_are_short_and_plain(lesson: Lesson, code: str) -> None:
+    with speaking(code):
+        explanation, answer = lesson.explanation, lesson.answer
+        options = [text for option in lesson.options for text in (option.text, option.reply)]
+        texts = [*explanation, lesson.question, *options, lesson.look(TABS), *answer]
 
+    assert len(answer) >= 2
     for text in texts:
         assert text.endswith((".", "?")), text
         for sentence in re.split(r"(?<=[.?])\s", text):
             assert len(sentence.split()) <= 25, sentence
-    sentences = [one for text in lesson.explanation for one in re.split(r"(?<=[.?])\s", text)]
+    sentences = [one for text in explanation for one in re.split(r"(?<=[.?])\s", text)]
     assert 3 <= len(sentences) <= 6
     assert 0 <= lesson.right < len(lesson.options)
     assert {scene.example for scene in lesson.scenes} <= {path.stem for path in EXAMPLES.iterdir()}

@@ -1,25 +1,40 @@
-"""The printable sheet: all lessons on it, nothing fetched, two A4 pages."""
+"""The printable sheet in every language: all lessons on it, nothing fetched, two A4 pages."""
 
 import html
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from groupcam.language import LANGUAGES, say, speaking
 from groupcam.saliency import GroupCamConfig
-from groupcam.share.lessons import LESSONS, PICTURES
+from groupcam.share.lessons import LESSONS
 from groupcam.share.sheet import sheet_of
 from tests.chromium import launched_chromium
 
 
+@pytest.fixture(scope="module", autouse=True, params=LANGUAGES)
+def language(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The language that is spoken while a test runs."""
+    with speaking(request.param):
+        yield request.param
+
+
 @pytest.fixture(scope="module")
-def sheet() -> str:
+def sheet(language: str) -> str:
     noise = np.random.default_rng(0)
     seen: dict[str, npt.NDArray[np.uint8]] = {
-        name: noise.integers(0, 256, (224, 224, 3), dtype=np.uint8) for name in PICTURES
+        name: noise.integers(0, 256, (224, 224, 3), dtype=np.uint8)
+        for lesson in LESSONS
+        for name in lesson.examples
     }
     return sheet_of(seen)
+
+
+def test_the_sheet_tells_its_language(sheet: str, language: str) -> None:
+    assert f'<html lang="{language}">' in sheet
 
 
 def test_questions_come_before_the_answers(sheet: str) -> None:
@@ -34,14 +49,14 @@ def test_questions_come_before_the_answers(sheet: str) -> None:
         assert lesson.answer[0] in answers
         assert lesson.answer[0] not in questions
     assert questions.count("<img") == sum(len(lesson.examples) for lesson in LESSONS)
-    assert questions.count("I think so because") == len(LESSONS)
+    assert questions.count(say("sheet.because")) == len(LESSONS)
 
 
 def test_the_method_is_the_default_one(sheet: str) -> None:
     config = GroupCamConfig()
 
     assert sheet.count('class="formula"') == 6
-    assert f"above percentile {config.percentile:g}" in sheet
+    assert re.search(rf"[Pp]er[cz]ent\w+ {config.percentile:g}\b", sheet)
     # What the formulas and sentences on the sheet say in words.
     assert (config.evidence, config.grouping, config.merge) == ("positive", "similar", "balanced")
 

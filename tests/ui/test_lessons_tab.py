@@ -1,12 +1,14 @@
 """The Lessons tab's callbacks as Gradio calls them, with a tiny network."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from groupcam.language import LANGUAGES, speaking
 from groupcam.share.lessons import LESSONS, SCATTER
 from groupcam.ui.compare_tab import CompareTab
 from groupcam.ui.comparison import Comparisons
@@ -53,10 +55,22 @@ def test_lessons_are_shown_once_with_all_that_a_visitor_reads(page: Page) -> Non
     assert all(one["source"].startswith("data:image/") for one in lessons[4]["pictures"])
     assert len(lessons[4]["pictures"]) == 2
     assert "answer" not in lessons[0]
-    assert {lesson["look_in"] for lesson in lessons} <= {tab.title for tab in page.tabs} | {
-        "Explain"
-    }
     assert tab.show(shown[tab.is_shown]) == gr.skip()
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_lesson_sends_to_a_tab_by_what_stands_on_it(workbench: Workbench, code: str) -> None:
+    page = Page(workbench, code)
+    demo = page.build()
+
+    with speaking(code):
+        shown = page.lessons.show(False)[page.lessons.lessons]["lessons"]
+
+    titles = {str(tab.label) for tab in page.ui.tabs.values()}
+    for lesson in shown:
+        assert lesson["look_in"] in titles
+        assert lesson["look_in"] in lesson["look"]
+    demo.close()
 
 
 def test_a_scene_sets_picture_class_and_settings_and_makes_a_run(page: Page) -> None:
@@ -158,8 +172,12 @@ def test_the_other_map_of_the_curves_lesson_comes_from_the_comparison(
     assert "Guided backpropagation has insertion" in both[-1]
 
 
-def test_the_sheet_is_made_once(tab: LessonsTab) -> None:
+def test_the_sheet_is_made_once_for_each_language(tab: LessonsTab) -> None:
     path = tab.make_sheet()
+    with speaking("de"):
+        german = tab.make_sheet()
 
-    assert path.endswith(".html")
+    assert path.endswith("/groupcam-lessons.html")
     assert tab.make_sheet() == path
+    assert "Wohin schaut das Netz?" in Path(german).read_text(encoding="utf-8")
+    assert "Where does the network look?" in Path(path).read_text(encoding="utf-8")

@@ -10,19 +10,13 @@ import pytest
 import torch
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 from groupcam.models import Backbone
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency.diagnosis import percent
 from groupcam.ui.page import Page
-from groupcam.ui.questions_tab import (
-    EXPLAINED,
-    NO_PICTURE,
-    RUNNER_UP,
-    QuestionsTab,
-    pair_of,
-)
+from groupcam.ui.questions_tab import QuestionsTab, pair_of
 from groupcam.ui.runs import Choice, Run
-from groupcam.ui.steps_tab import NO_RUN, NOT_KEPT
 from tests.support import head_of
 
 KEY = BackboneKey("test/network")
@@ -234,10 +228,10 @@ def test_what_to_do_is_said_until_there_is_a_run(tab: QuestionsTab, choice: Choi
     def shown(choice: Choice | None, picture_id: str | None) -> dict[Any, Any]:
         return tab.show(choice, picture_id, None, None, "", "")
 
-    assert NO_PICTURE in shown(None, None)[tab.findings]
-    assert NO_RUN in shown(None, choice.picture_id)[tab.findings]
+    assert say("questions.no_picture") in shown(None, None)[tab.findings]
+    assert say("steps.no_run") in shown(None, choice.picture_id)[tab.findings]
     gone = shown(choice, choice.picture_id)
-    assert NOT_KEPT in gone[tab.findings]
+    assert say("steps.not_kept") in gone[tab.findings]
     assert gone[tab.explain_top].visible is False
 
 
@@ -303,8 +297,8 @@ def test_the_lists_follow_the_backbone_and_are_else_left_alone(tab: QuestionsTab
     shown = tab.show(None, None, KEY, None, "class 1", "tench")
 
     assert [value for _, value in shown[tab.first].choices] == ["", *NAMES]
-    assert shown[tab.first].choices[0] == EXPLAINED
-    assert shown[tab.second].choices[0] == RUNNER_UP
+    assert shown[tab.first].choices[0] == (say("questions.explained"), "")
+    assert shown[tab.second].choices[0] == (say("questions.runner_up"), "")
     assert (shown[tab.first].value, shown[tab.second].value) == ("class 1", "")
     assert shown[tab.listed] == KEY
     again = tab.show(None, None, KEY, KEY, "class 1", "")

@@ -7,10 +7,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from groupcam.language import say
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui.page import Page
 from groupcam.ui.runs import Choice, Run
-from groupcam.ui.steps_tab import ADJUSTED, NO_PICTURE, NO_RUN, NOT_KEPT
+from groupcam.ui.steps_tab import ADJUSTED
 
 Explain = Callable[[Choice], Run]
 
@@ -30,9 +31,9 @@ def test_what_to_do_is_said_until_there_is_a_run(page: Page, choice: Choice) -> 
     waiting = tab.show(None, choice.picture_id, "inferno", None)
     gone = tab.show(choice, choice.picture_id, "inferno", None)
 
-    assert first[tab.steps]["empty"] == NO_PICTURE
-    assert waiting[tab.steps]["empty"] == NO_RUN
-    assert gone[tab.steps]["empty"] == NOT_KEPT
+    assert first[tab.steps]["empty"] == say("steps.no_picture")
+    assert waiting[tab.steps]["empty"] == say("steps.no_run")
+    assert gone[tab.steps]["empty"] == say("steps.not_kept")
 
 
 def test_the_run_of_the_explain_tab_is_shown_without_a_forward_pass(
