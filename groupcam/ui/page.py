@@ -86,7 +86,6 @@ class Page:
         """Lay the page out and wire it; from now on its events speak its language."""
         earlier = set(demo.fns)
         with speaking(self.language):
-            gr.Navbar(visible=False)  # else Gradio shows one; the page has its own languages
             self.ui = Layout([(tab.name, tab.title, tab.place) for tab in self.tabs])
             self.runs = RunEvents(self.workbench, self.latest, self.ui)
             self.opener = Opener(self.workbench, self.latest, self.ui, self.runs)
