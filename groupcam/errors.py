@@ -1,6 +1,7 @@
 """The errors that groupcam raises on purpose, and the help they give with misspelt names."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -17,6 +18,16 @@ class Cancelled(Exception):  # noqa: N818 - it is no error
 
     For the `progress` functions of a caller to raise: it passes through as it is.
     """
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: like repr, but short, however long or deep it is."""
+    return _SHORT.repr(value)
 
 
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> list[str]:

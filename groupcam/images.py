@@ -46,6 +46,7 @@ _MAX_EXIF_HEADERS = 64
 _UINT16_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _RGB_MODES = ("1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "HSV")
 _ALPHA_MODES = ("LA", "PA", "La", "RGBA", "RGBa")
+_BAND_PIXELS = 2**18  # blended at once: small enough for a processor's cache, and for any memory
 
 _NOTE_ALPHA = "Transparent picture: its see-through parts are laid over white."
 _NOTE_CMYK = "Picture in printing colours (CMYK): turned into RGB, so colours may differ a little."
@@ -326,6 +327,11 @@ def _over_white(rgba: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], tup
     alpha = rgba[:, :, 3:]
     if alpha.min() == 255:
         return np.array(rgba[:, :, :3], order="C"), ()
-    weight = alpha.astype(np.uint16)
-    blended = rgba[:, :, :3] * weight + 255 * (255 - weight)  # at most 255 * 255: fits uint16
-    return ((blended + 127) // 255).astype(np.uint8), (_NOTE_ALPHA,)
+    rgb = np.empty((*rgba.shape[:2], 3), np.uint8)
+    rows = max(1, _BAND_PIXELS // rgba.shape[1])
+    for top in range(0, len(rgba), rows):
+        band = slice(top, top + rows)
+        weight = alpha[band].astype(np.uint16)
+        blended = rgba[band, :, :3] * weight + 255 * (255 - weight)  # at most 255 * 255: uint16
+        rgb[band] = (blended + 127) // 255
+    return rgb, (_NOTE_ALPHA,)

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from groupcam.errors import GroupCamError
+from groupcam.errors import GroupCamError, shown
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model")  # how training scripts nest weights
@@ -37,8 +37,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(path)
-        except (safetensors.SafetensorError, OSError) as error:
+        except Exception as error:  # its own, and whatever a header that lies sets off in torch
             raise BrokenFileError(_broken(path)) from error
+    _check_unpacked_size(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -46,7 +47,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         if _is_pickle(path):
             raise GroupCamError(_refused(path)) from error
         raise BrokenFileError(_broken(path)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # garbage makes torch's reader raise nearly every type
         raise BrokenFileError(_broken(path)) from error
     return _named_tensors(content, path)
 
@@ -87,12 +88,35 @@ def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
         raise GroupCamError(_not_weights(path, type(content).__name__))
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise GroupCamError(_not_weights(path, f"{name!r}: {type(value).__name__}"))
+            raise GroupCamError(_not_weights(path, f"{shown(name)}: {type(value).__name__}"))
+        if value.layout == torch.strided and value.nbytes > value.untyped_storage().nbytes():
+            raise GroupCamError(
+                f"A tensor in a weights file must be stored whole; {shown(name)} in '{path.name}' "
+                "repeats its values. Save it again with .contiguous() tensors."
+            )
     named = dict(content)
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in named):
             named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
     return named
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """Refuse an archive that grows when it is read; torch packs its tensors as they are.
+
+    Raises:
+        GroupCamError: it does.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception:  # no archive, or a broken one: what it is, torch's reader will find out
+        return
+    if unpacked > path.stat().st_size:
+        raise GroupCamError(
+            f"A weights file must hold its tensors uncompressed; '{path.name}' unpacks to "
+            f"{unpacked:,} bytes, more than it has. Save it again with torch.save."
+        )
 
 
 def _is_pickle(path: Path) -> bool:
