@@ -5,6 +5,7 @@ An error is one sentence on the standard error stream, with exit code 2.
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None takes those of this process.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="replace")
     try:
         args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
         args.run(args)

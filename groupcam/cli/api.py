@@ -1,6 +1,7 @@
 """`api`: how to call a running page from a program, written from what the page says itself."""
 
 import argparse
+import http.client
 import json
 import urllib.request
 
@@ -41,7 +42,7 @@ def described(url: str) -> dict[str, object]:
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/gradio_api/info", timeout=WAIT_S) as page:
             info = json.loads(page.read(MOST_BYTES))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         raise GroupCamError(refused) from error
     if not isinstance(info, dict) or "named_endpoints" not in info:
         raise GroupCamError(refused)

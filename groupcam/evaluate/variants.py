@@ -14,11 +14,13 @@ from typing import Any, get_args, get_type_hints
 
 from torch import Tensor
 
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import GroupCamError, did_you_mean, shown
 from groupcam.models import Backbone, resolve_target_layer
 from groupcam.saliency import GroupCamConfig
 from groupcam.saliency.methods import METHODS, Maps, Method
 from groupcam.steps import finish
+
+MOST_NUMBER = 2**53  # of an option: up to here floats tell whole numbers apart
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def parse_variant(text: str) -> Variant:
     name, _, rest = text.partition(":")
     if name not in METHODS:
         raise GroupCamError(
-            f"A method must be one of {', '.join(METHODS)}; got '{name}'."
+            f"A method must be one of {', '.join(METHODS)}; got {shown(name)}."
             f"{did_you_mean(name, METHODS)}"
         )
     method = METHODS[name]
@@ -99,13 +101,14 @@ def _parse_option(text: str, part: str) -> tuple[str, Any]:
     name, sign, value = part.partition("=")
     if not sign or not name.strip() or not value.strip():
         raise GroupCamError(
-            f"Options of a method must be given as name=value, with commas between; got '{text}'."
+            "Options of a method must be given as name=value, with commas between; got "
+            f"{shown(text)}."
         )
     word = value.strip()
     try:
         return name.strip(), ast.literal_eval({"none": "None"}.get(word.lower(), word))
-    except (SyntaxError, ValueError):
-        return name.strip(), word
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return name.strip(), word  # what is no number, or no number that can be meant
 
 
 def _checked(text: str, name: str, value: Any, kinds: Mapping[str, Any]) -> Any:
@@ -116,17 +119,20 @@ def _checked(text: str, name: str, value: Any, kinds: Mapping[str, Any]) -> Any:
     """
     if name not in kinds:
         raise GroupCamError(
-            f"The options in '{text}' must be among {', '.join(kinds) or 'none'}; got '{name}'."
+            f"The options in {shown(text)} must be among {', '.join(kinds) or 'none'}; got "
+            f"{shown(name)}."
             f"{did_you_mean(name, kinds)}"
         )
     allowed = _plain_types(kinds[name])
-    if float in allowed and type(value) is int:
+    if float in allowed and type(value) is int and abs(value) < MOST_NUMBER:
         value = float(value)
-    if type(value) not in allowed:
+    is_number = isinstance(value, int | float)
+    if type(value) not in allowed or (is_number and not abs(value) < MOST_NUMBER):
         words = " or ".join(
             sorted("none" if one is type(None) else one.__name__ for one in allowed)
         )
-        raise GroupCamError(f"{name} in '{text}' must be {words}; got {value!r}.")
+        below = ", below 2^53" if is_number else ""
+        raise GroupCamError(f"{name} in {shown(text)} must be {words}{below}; got {shown(value)}.")
     return value
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import GroupCamError, did_you_mean, shown
 from groupcam.language import ENGLISH, say, speaking
 from groupcam.models.catalogue import resolve_name
 from groupcam.models.hub import Progress
@@ -29,6 +29,8 @@ from groupcam.models.libraries import LIBRARIES
 from groupcam.models.logits import logits_of
 from groupcam.models.preprocessing import Preprocessing, View
 from groupcam.models.weights import WeightsInfo, build_network
+
+MOST_DIGITS = 9  # of a class's number given as a text
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +151,9 @@ class Backbone:
             for index, name in enumerate(self.class_names):
                 if name.casefold() == wanted:
                     return index
-            if not wanted.isdecimal():
+            if not wanted.isdecimal() or len(wanted) > MOST_DIGITS:
                 raise GroupCamError(
-                    f"The class must be one of the {classes} of {self.name}; got '{class_}'."
+                    f"The class must be one of the {classes} of {self.name}; got {shown(class_)}."
                     f"{did_you_mean(class_, self.class_names)}"
                 )
             class_ = int(wanted)

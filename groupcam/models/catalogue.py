@@ -3,7 +3,7 @@
 import fnmatch
 from dataclasses import dataclass
 
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import GroupCamError, did_you_mean, shown
 from groupcam.models.bundled import bundled_weights
 from groupcam.models.libraries import LIBRARIES
 
@@ -64,7 +64,7 @@ def resolve_name(name: str) -> tuple[str, str]:
     hint = hint or did_you_mean(name, names)
     raise GroupCamError(
         f"A backbone must be named LIBRARY/ARCHITECTURE with LIBRARY one of "
-        f"{', '.join(LIBRARIES)}; got '{name}'.{hint} list_backbones() gives all names."
+        f"{', '.join(LIBRARIES)}; got {shown(name)}.{hint} list_backbones() gives all names."
     )
 
 

@@ -6,7 +6,7 @@ All of it follows from what `probe.py` sees when the network runs once, nothing 
 import weakref
 from dataclasses import dataclass
 
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import GroupCamError, did_you_mean, shown
 from groupcam.models.backbone import Backbone
 from groupcam.models.bands import FoundMap, Path, Place
 from groupcam.models.layouts import MapLayout
@@ -83,7 +83,7 @@ def resolve_target_layer(backbone: Backbone, name: str | None = None) -> TargetL
     elif name in probed.others:
         problem, hint = f"'{name}' {probed.others[name]}", ""
     else:
-        problem, hint = f"{backbone.name} has no layer '{name}'", did_you_mean(name, choices)
+        problem, hint = f"{backbone.name} has no layer {shown(name)}", did_you_mean(name, choices)
     default = next((known.name for known in probed.layers.values() if known.default), None)
     advice = f" The default is '{default}'." if default else ""
     raise GroupCamError(

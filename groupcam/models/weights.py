@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from groupcam.errors import GroupCamError, WeightsUnavailableError, did_you_mean
+from groupcam.errors import GroupCamError, WeightsUnavailableError, did_you_mean, shown
 from groupcam.models.bundled import bundled_weights
 from groupcam.models.catalogue import list_backbones, resolve_name
 from groupcam.models.checkpoints import (
@@ -237,7 +237,7 @@ def _resolve_tag(library: Library, name: str, architecture: str, weights: str) -
     if weights not in tags:
         raise GroupCamError(
             f"weights must be 'default', None, a file or a tag of {name} ({', '.join(tags)}); "
-            f"got '{weights}'.{did_you_mean(weights, tags)}"
+            f"got {shown(weights)}.{did_you_mean(weights, tags)}"
         )
     return weights
 

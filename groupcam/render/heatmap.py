@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import GroupCamError, did_you_mean, shown
 
 try:
     import cv2
@@ -116,10 +116,10 @@ def masked_tile(rgb: UInt8Array, mask: npt.NDArray[Any]) -> UInt8Array:
 @cache
 def _color_table(color_map: str) -> UInt8Array:
     """Return the 256 colours of a map, uint8 (256, 3), coldest first."""
-    if color_map not in COLOR_MAPS:
+    if not isinstance(color_map, str) or color_map not in COLOR_MAPS:
         raise GroupCamError(
-            f"color_map must be one of {', '.join(COLOR_MAPS)}; got {color_map!r}."
-            f"{did_you_mean(color_map, COLOR_MAPS)}"
+            f"color_map must be one of {', '.join(COLOR_MAPS)}; got {shown(color_map)}."
+            f"{did_you_mean(shown(color_map), COLOR_MAPS)}"
         )
     colors = matplotlib.colormaps[color_map](np.linspace(0, 1, 256))  # (256, 4) in [0, 1]
     return _as_uint8(np.asarray(colors)[:, :3] * 255)

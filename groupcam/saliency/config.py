@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import GroupCamError, did_you_mean, shown
 from groupcam.language import say
 
 Evidence = Literal["signed", "positive"]
@@ -73,8 +73,8 @@ class GroupCamConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise GroupCamError(
-                    f"{name} must be one of {', '.join(choices)}; got {value!r}."
-                    f"{did_you_mean(str(value), choices)}"
+                    f"{name} must be one of {', '.join(choices)}; got {shown(value)}."
+                    f"{did_you_mean(shown(value), choices)}"
                 )
 
     @classmethod
@@ -111,13 +111,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
 def _require_integer(name: str, value: object) -> None:
     """Refuse what is not a whole number; bool is an int in Python but not a setting."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number; got {value!r}.")
+        raise TypeError(f"{name} must be a whole number; got {shown(value)}.")
 
 
 def _require_number(name: str, value: object) -> None:
     """Refuse what is not a finite number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number; got {value!r}.")
+        raise TypeError(f"{name} must be a number; got {shown(value)}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise GroupCamError(f"{name} must be a finite number; got {value}.")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from groupcam.errors import GroupCamError
+from groupcam.errors import GroupCamError, shown
 from groupcam.language import say
 from groupcam.saliency.group_cam import merged_map
 from groupcam.saliency.result import Explanation
@@ -62,12 +62,13 @@ def map_of_groups(explanation: Explanation, groups: Iterable[int]) -> tuple[Tens
 
 def _checked(groups: Iterable[int], count: int) -> set[int]:
     """Return the groups' indices, or raise."""
-    chosen = set(groups)
-    for group in chosen:
+    chosen = set()
+    for group in groups:
         if not isinstance(group, int) or isinstance(group, bool):
-            raise TypeError(f"groups must be whole numbers; got {group!r}.")
+            raise TypeError(f"groups must be whole numbers; got {shown(group)}.")
         if not 0 <= group < count:
             raise GroupCamError(
                 f"groups must be between 0 and {count - 1}; got {group}. Name other groups."
             )
+        chosen.add(group)
     return chosen

@@ -22,7 +22,7 @@ import numpy as np
 from gradio.components.api_component import Api
 from torch import Tensor
 
-from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
 from groupcam.evaluate.variants import Variant, parse_variant
 from groupcam.images import Picture
 from groupcam.metrics.annotations import ObjectBox
@@ -34,7 +34,7 @@ from groupcam.share.record import Network, network_facts, versions
 from groupcam.ui import answers, views
 from groupcam.ui.answers import Answer, schema_of
 from groupcam.ui.compared import Begun, Compared, Completed, Failed
-from groupcam.ui.comparison import Comparisons
+from groupcam.ui.comparison import MOST, Comparisons, check_count
 from groupcam.ui.components import MODEL_QUEUE, checked_settings
 from groupcam.ui.forecast import takes_settings
 from groupcam.ui.layout import TOP_CLASSES
@@ -48,6 +48,7 @@ from groupcam.ui.parameters import (
     TARGET,
     Parameter,
 )
+from groupcam.ui.payloads import checked_text
 from groupcam.ui.pointing import parse_box, pointing
 from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted, fitted
 from groupcam.ui.uploads import uploaded_path
@@ -55,7 +56,6 @@ from groupcam.ui.workbench import Workbench
 
 OVERLAY_SIDE_PX = 448  # of the answer's overlays, so that six of them are no burden
 MOST_PASSES = 3000  # a call is answered in one go, while others wait
-MOST_CHARACTERS = 200  # of a name: the longest known has 44
 MOST_SAID = 2000  # characters of an error
 
 Found = TypeVar("Found", Predicted, Explained, Finished)
@@ -149,7 +149,7 @@ class Endpoints:
         Needs no picture. Use it to choose a target_layer for the other calls: early layers are
         fine and say little about the class, late ones are coarse and say much.
         """
-        loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
+        loaded = self._workbench.load(BackboneKey(checked_text("backbone", backbone)))
         return [answers.Layer(**dataclasses.asdict(layer)) for layer in target_layers(loaded)]
 
     def explain(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
@@ -217,13 +217,15 @@ class Endpoints:
         226 more for each method's curves: some seconds a method on a CPU.
         """
         box = None if options["box"] in (None, []) else parse_box(options["box"])
-        include = _text("include", options["include"])
+        include = checked_text("include", options["include"])
         if include not in INCLUDED:
             raise GroupCamError(f"include must be one of {', '.join(INCLUDED)}; got {include!r}.")
         methods = options["methods"]
         if not isinstance(methods, list) or not all(isinstance(name, str) for name in methods):
-            raise GroupCamError(f"methods must be a list of names; got {methods!r}.")
-        variants = [parse_variant(_text("method", name)) for name in methods]
+            raise GroupCamError(f"methods must be a list of names; got {shown(methods)}.")
+        if len(methods) > MOST:
+            check_count("method", methods)
+        variants = [parse_variant(checked_text("method", name)) for name in methods]
         target = {name: options[name] for name in ("target_layer", "class_name")}
         asked = self._asked(image, backbone, view, **target)
         found, failed = self._compared(asked.choice, methods)
@@ -288,10 +290,10 @@ class Endpoints:
     ) -> Asked:
         """Return what was asked for; the backbone is loaded, and names are checked by it."""
         path = uploaded_path(image)
-        layer_name = _text("target_layer", target_layer)
-        name = _text("class_name", class_name)
+        layer_name = checked_text("target_layer", target_layer)
+        name = checked_text("class_name", class_name)
         view, _ = checked_settings(view, {})
-        loaded = self._workbench.load(BackboneKey(_text("backbone", backbone)))
+        loaded = self._workbench.load(BackboneKey(checked_text("backbone", backbone)))
         layer = resolve_target_layer(loaded, layer_name or None)
         if name:
             name = loaded.class_names[loaded.class_index_of(name)]
@@ -370,19 +372,6 @@ def _sha256(path: Path) -> str:
     """Return the checksum of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _text(name: str, value: Any) -> str:
-    """Return a parameter that must be a text; nothing counts as an empty one."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise GroupCamError(f"{name} must be a text; got {value!r}.")
-    if len(value) > MOST_CHARACTERS:
-        raise GroupCamError(
-            f"{name} must have at most {MOST_CHARACTERS} characters; got {len(value):,}."
-        )
-    return value
 
 
 def _served(function: Callable[..., Any]) -> Callable[..., Any]:

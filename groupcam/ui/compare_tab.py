@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
 from groupcam.language import say
 from groupcam.models import target_layers
 from groupcam.models.pool import BackboneKey
@@ -28,6 +28,7 @@ from groupcam.ui.comparison import DEFAULT_METHODS, FEWEST, MOST, Comparisons
 from groupcam.ui.comparison_views import Board, pointing_value
 from groupcam.ui.forecast import forward_passes
 from groupcam.ui.layout import Layout, backbone_choices
+from groupcam.ui.payloads import checked_text, payload_of, told
 from groupcam.ui.pointing import parse_box
 from groupcam.ui.present import read_choice
 from groupcam.ui.run_events import UPDATE_S
@@ -132,6 +133,7 @@ class CompareTab:
         """Show the list of what differs."""
         return [gr.Dropdown(visible=name == axis) for name in self.chosen]
 
+    @told
     def list_names(self, key: BackboneKey | None) -> list[Any]:
         """List the layers and classes of a backbone that the page has just turned to."""
         if key is None:
@@ -197,8 +199,8 @@ class CompareTab:
         """Compare what the controls say, as updates of the page."""
         present, (axis, *chosen) = values[: -1 - len(AXES)], values[-1 - len(AXES) :]
         try:
-            if axis not in AXES:
-                text = say("compare.unknown_axis", names=", ".join(AXES), given=repr(axis))
+            if not isinstance(axis, str) or axis not in AXES:
+                text = say("compare.unknown_axis", names=", ".join(AXES), given=shown(axis))
                 raise GroupCamError(text)
             names = _names(dict(zip(AXES, chosen, strict=True))[axis])
             choice = read_choice(self._ui.settings, picture_id, *present)
@@ -241,13 +243,11 @@ class CompareTab:
         status = views.status(text, "busy", board.ready, board.count)
         return {self.cards: board.value, self.status: status}
 
+    @told
     def show_pointing(self, entries: Sequence[Entry], event: gr.EventData) -> dict[str, Any]:
         """Say how every map answers to the box that was drawn; no forward pass."""
-        raw = event._data.get("box") if isinstance(event._data, dict) else None
-        try:
-            box = None if raw is None else parse_box(raw)
-        except GroupCamError as error:
-            raise gr.Error(str(error)) from error
+        raw = payload_of(event).get("box")
+        box = None if raw is None else parse_box(raw)
         results = [self._comparisons.result_of(entry) for entry in entries]
         # Equal answers must reach the cards too: they may be new.
         return {**pointing_value(results, box), "stamp": time.monotonic()}
@@ -287,8 +287,9 @@ def _names(value: Any) -> list[str]:
     """
     names = [] if value is None else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise GroupCamError(say("compare.no_names", given=repr(value)))
-    return names
+        raise GroupCamError(say("compare.no_names", given=shown(value)))
+    # One too many is enough to be told that there are too many.
+    return [checked_text("A name", name) for name in names[: MOST + 1]]
 
 
 def _finished_text(board: Board, axis: Axis) -> str:

@@ -280,13 +280,13 @@ def check_count(axis: Axis, chosen: Sequence[str]) -> None:
     Raises:
         GroupCamError: so it is.
     """
-    if len(set(chosen)) < len(chosen):
-        raise GroupCamError(say(f"compare.equal_{axis}", names=", ".join(chosen)))
     if not FEWEST <= len(chosen) <= MOST:
         numbers = {"fewest": FEWEST, "most": MOST, "given": len(chosen)}
         if len(chosen) < FEWEST:
             raise GroupCamError(say(f"compare.too_few_{axis}", **numbers))
         raise GroupCamError(say(f"compare.too_many_{axis}", **numbers))
+    if len(set(chosen)) < len(chosen):
+        raise GroupCamError(say(f"compare.equal_{axis}", names=", ".join(chosen)))
 
 
 def default_layers(backbone: Backbone, chosen: TargetLayer) -> list[str]:

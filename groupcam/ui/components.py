@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import gradio as gr
 
-from groupcam.errors import GroupCamError
+from groupcam.errors import GroupCamError, shown
 from groupcam.language import say, section
 from groupcam.models import View
 from groupcam.saliency import CHOICES, PRESETS, GroupCamConfig
@@ -107,7 +107,7 @@ def checked_settings(view: Any, settings: dict[str, Any]) -> tuple[View, GroupCa
         TypeError: a value is of the wrong type.
     """
     if view not in VIEWS:
-        raise GroupCamError(say("settings.unknown_view", views=", ".join(VIEWS), given=repr(view)))
+        raise GroupCamError(say("settings.unknown_view", views=", ".join(VIEWS), given=shown(view)))
     whole = {
         name: int(settings[name])
         for name in ("groups", "blur_kernel_px")  # JSON knows one kind of number: 32.0 is 32

@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 import numpy.typing as npt
 
-from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
 from groupcam.language import present_language, say
 from groupcam.models import DEFAULT_BACKBONE, Backbone, default_target_layer
 from groupcam.render.heatmap import DEFAULT_OPACITY, overlay
@@ -27,6 +27,7 @@ from groupcam.ui.components import EXAMPLES
 from groupcam.ui.layout import Layout
 from groupcam.ui.links import Opening
 from groupcam.ui.opening import Opener
+from groupcam.ui.payloads import payload_of, serial_of, told
 from groupcam.ui.present import DEFAULT_WEIGHTS, key_of
 from groupcam.ui.run_events import Updates
 from groupcam.ui.runs import Choice, fitted
@@ -91,6 +92,7 @@ class LessonsTab:
 
     # --- events ----------------------------------------------------------------------------------
 
+    @told
     def show(self, is_shown: bool) -> Any:
         """Show the lessons; they never change, so once is enough."""
         if is_shown:
@@ -125,7 +127,7 @@ class LessonsTab:
         lesson, data = _asked(event)
         place, count = data.get("scene"), len(lesson.scenes)
         if not _is_place(place, count):
-            raise gr.Error(say("lessons.no_such_scene", count=count, value=repr(place)))
+            raise gr.Error(say("lessons.no_such_scene", count=count, value=shown(place)))
         scene = lesson.scenes[place]
         if scene.methods:
             methods = list(scene.methods)
@@ -137,18 +139,19 @@ class LessonsTab:
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             raise gr.Error(str(error)) from error
 
+    @told
     def tell(self, color_map: str, event: gr.EventData) -> dict[str, Any]:
         """Return a lesson's answer to a prediction, with the numbers of its runs."""
         lesson, data = _asked(event)
         place, count = data.get("option"), len(lesson.options)
         if not _is_place(place, count):
-            raise gr.Error(say("lessons.no_such_prediction", count=count, value=repr(place)))
+            raise gr.Error(say("lessons.no_such_prediction", count=count, value=shown(place)))
         reply = lesson.options[place].reply
         results = self.results_of(lesson)
         is_right = place == lesson.right
         return {
             "lesson": lesson.name,
-            "serial": data.get("serial"),
+            "serial": serial_of(data),
             "is_right": is_right,
             "verdict": say("lessons.right", reply=reply)
             if is_right
@@ -167,6 +170,7 @@ class LessonsTab:
             ],
         }
 
+    @told
     def make_sheet(self) -> str:
         """Write the printable sheet and return its path."""
         path = Path(self._files.name) / present_language() / SHEET
@@ -227,11 +231,11 @@ def _path_of(example: str) -> Path:
 
 def _asked(event: gr.EventData) -> tuple[Lesson, dict[str, Any]]:
     """Return the lesson that an event is about, and what else it says."""
-    data = event._data if isinstance(event._data, dict) else {}
+    data = payload_of(event)
     names = [lesson.name for lesson in LESSONS]
     name = data.get("lesson")
     if name not in names:
-        text = say("lessons.no_such_lesson", names=", ".join(names), value=repr(name))
+        text = say("lessons.no_such_lesson", names=", ".join(names), value=shown(name))
         raise gr.Error(text)
     return LESSONS[names.index(name)], data
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import GroupCamError, did_you_mean, shown
 from groupcam.language import say
 from groupcam.models import DEFAULT_BACKBONE, View
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui.components import EXAMPLES, checked_settings
+from groupcam.ui.payloads import checked_text
 from groupcam.ui.present import DEFAULT_WEIGHTS
 
-MOST_LETTERS = 200  # of one value
 NONE = "none"
 # What a field is called in an address; there "view" belongs to Gradio, whose own pages it opens.
 SHORT = {"class_name": "class", "target_layer": "layer", "input_size": "input", "view": "fit"}
@@ -42,7 +42,8 @@ class Opening:
         """Check what needs no backbone."""
         if self.example is not None and self.example not in example_names():
             names = example_names()
-            text = say("link.unknown_example", names=", ".join(names), given=self.example)
+            given = shown(self.example)[1:-1]
+            text = say("link.unknown_example", names=", ".join(names), given=given)
             raise GroupCamError(f"{text}{did_you_mean(self.example, names)}")
 
 
@@ -85,9 +86,7 @@ def opening_of(query: Mapping[str, str]) -> Opening | None:
     for name, value in query.items():
         if name not in names and name not in settings:
             continue
-        if len(value) > MOST_LETTERS:
-            text = say("link.too_long", name=name, most=MOST_LETTERS, given=len(value))
-            raise GroupCamError(text)
+        checked_text(f"In a link '{name}'", value)
         if name in names:
             told[names[name]] = value
         else:
@@ -117,5 +116,5 @@ def _setting(name: str, text: str, default: Any) -> Any:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise GroupCamError(say("link.no_number", name=name, given=text))
+        raise GroupCamError(say("link.no_number", name=name, given=shown(text)[1:-1]))
     return number

@@ -19,6 +19,7 @@ from groupcam.ui.layout import Layout
 from groupcam.ui.lessons_tab import LessonsTab
 from groupcam.ui.links import Opening, opening_of
 from groupcam.ui.opening import Opener
+from groupcam.ui.payloads import check_controls
 from groupcam.ui.questions_tab import QuestionsTab
 from groupcam.ui.result_views import ResultViews
 from groupcam.ui.run_events import RunEvents, Updates
@@ -237,6 +238,7 @@ class Page:
         if upload is None:  # also what "Upload file" does before the visitor has chosen one
             return {self.ui.picture_path: path}
         try:
+            check_controls(controls)
             new_id, picture = self.workbench.add_picture(uploaded_path(upload))
         except GroupCamError as error:
             return {self.ui.picture: path, self.ui.status: views.status(str(error), "error")}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from groupcam.errors import GroupCamError
+from groupcam.errors import GroupCamError, shown
 from groupcam.language import say
 from groupcam.metrics.annotations import ObjectBox
 from groupcam.metrics.localisation import box_mask, energy_pointing_game, pointing_game
@@ -51,8 +51,8 @@ def parse_box(value: object) -> ObjectBox:
         if isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < FAR_PX
     ]
     if len(numbers) != 4 or not isinstance(value, list) or len(value) != 4:
-        raise GroupCamError(say("pointing.no_box", given=repr(value)))
+        raise GroupCamError(say("pointing.no_box", given=shown(value)))
     left, top, right, bottom = numbers
     if not (left < right and top < bottom):
-        raise GroupCamError(say("pointing.empty_box", given=repr(value)))
+        raise GroupCamError(say("pointing.empty_box", given=shown(value)))
     return ObjectBox("", left, top, right, bottom, is_uncertain=False)

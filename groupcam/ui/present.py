@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from groupcam.errors import GroupCamError
+from groupcam.errors import GroupCamError, shown
 from groupcam.language import say
 from groupcam.models.pool import BackboneKey
 from groupcam.ui.components import ConfigControls
+from groupcam.ui.payloads import check_controls, checked_text
 from groupcam.ui.runs import Choice
 
 DEFAULT_WEIGHTS, RANDOM_WEIGHTS = "default", "random"
@@ -41,11 +42,17 @@ def read_choice(
         GroupCamError: a value is out of range or not among its choices.
         TypeError: a value is of the wrong type.
     """
+    check_controls(settings)
+    backbone_name = checked_text("The backbone", backbone_name)
+    weights = checked_text("The weights", weights)
+    input_size = checked_text("The input size", input_size)
+    layer = checked_text("The layer", layer)
+    class_name = checked_text("The class", class_name)
     view, config = controls.parse(settings)
     if weights_of != backbone_name:
         weights = DEFAULT_WEIGHTS
     if shown_backbone is None or shown_backbone.name != backbone_name:
-        layer, input_size = None, ""
+        layer, input_size = "", ""
     backbone = key_of(backbone_name, weights, input_size)
     return Choice(picture_id, backbone, layer or None, class_name or None, config, view)
 
@@ -63,5 +70,5 @@ def key_of(name: str, weights: str, input_size: str) -> BackboneKey:
 def _pixels(text: str) -> int:
     """Return the whole number that a visitor sent as an input size."""
     if not text.isdecimal() or len(text) > 5:
-        raise GroupCamError(say("network.unknown_size", given=text))
+        raise GroupCamError(say("network.unknown_size", given=shown(text)[1:-1]))
     return int(text)

@@ -9,7 +9,7 @@ import gradio as gr
 import torch
 from torch import Tensor
 
-from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
 from groupcam.language import say
 from groupcam.models import Backbone, resolve_target_layer
 from groupcam.models.pool import BackboneKey
@@ -20,6 +20,7 @@ from groupcam.steps import relay
 from groupcam.ui import components, question_views, views
 from groupcam.ui.compare_tab import CompareTab
 from groupcam.ui.layout import Layout
+from groupcam.ui.payloads import told
 from groupcam.ui.present import read_choice
 from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Run, Shown, fitted
@@ -158,6 +159,7 @@ class QuestionsTab:
 
     # --- events: the run -------------------------------------------------------------------------
 
+    @told
     def show(
         self,
         choice: Choice | None,
@@ -200,6 +202,7 @@ class QuestionsTab:
         """Do what `show` does where the tab is open; the last value tells that."""
         return self.show(*values[:-1]) if values[-1] is True else gr.skip()
 
+    @told
     def show_pair(self, choice: Choice | None, first: Any, second: Any) -> str:
         """Say which classes would be compared."""
         run = self._workbench.run_of(choice)
@@ -356,7 +359,7 @@ def _index_of(backbone: Backbone, value: Any, default: int) -> int:
     if value is None or value == "":
         return default
     if not isinstance(value, str):
-        raise GroupCamError(say("questions.no_class", value=repr(value)))
+        raise GroupCamError(say("questions.no_class", value=shown(value)))
     return backbone.class_index_of(value)
 
 

@@ -7,6 +7,7 @@ import gradio as gr
 from groupcam.language import say
 from groupcam.ui import views
 from groupcam.ui.layout import Layout
+from groupcam.ui.payloads import payload_of, told
 from groupcam.ui.runs import Choice, Run
 from groupcam.ui.tabs import AT_ONCE, PRIVATE
 from groupcam.ui.workbench import Workbench
@@ -49,14 +50,16 @@ class ResultViews:
             **AT_ONCE,
         )
 
+    @told
     def show_group(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
         """Show the group whose mask was clicked."""
         run = self._kept(choice)
-        group = event._data.get("group") if isinstance(event._data, dict) else None
+        group = payload_of(event).get("group")
         if not isinstance(group, int) or not 0 <= group < run.explanation.config.groups:
             raise gr.Error(say("masks.unknown_group", groups=run.explanation.config.groups))
         return views.mask_detail(run, group, color_map)
 
+    @told
     def recolor(self, choice: Choice | None, color_map: str) -> Any:
         """Draw the map in other colours, without any forward pass."""
         run = self.workbench.run_of(choice)

@@ -22,6 +22,7 @@ from groupcam.steps import relay
 from groupcam.ui import curve_views, views
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import TOP_CLASSES, Layout
+from groupcam.ui.payloads import check_controls, checked_text, payload_of, told
 from groupcam.ui.present import DEFAULT_WEIGHTS, RANDOM_WEIGHTS, read_choice
 from groupcam.ui.runs import (
     Choice,
@@ -56,10 +57,12 @@ class RunEvents:
         self.latest = latest
         self.ui = ui
 
+    @told
     def settle(self, request: gr.Request, picture_id: str | None, *controls: Any) -> Any:
         """Wait until the controls rest; return a token for the run, or nothing to run."""
         if picture_id is None:
             return gr.skip()
+        check_controls(controls)
         token = self.latest.choose(str(request.session_hash), (picture_id, *controls))
         if token is None:
             return gr.skip()
@@ -81,14 +84,15 @@ class RunEvents:
             self.ui.class_name: class_list(backbone, class_name),
         }
 
+    @told
     def choose_layer(self, event: gr.EventData) -> str:
         """Take the layer that was picked in the tree; whether it exists, the run will say."""
-        name = event._data.get("name") if isinstance(event._data, dict) else None
-        return str(name or "")
+        return checked_text("The layer", payload_of(event).get("name"))
 
-    def choose_class(self, event: gr.SelectData) -> str:
+    @told
+    def choose_class(self, event: gr.EventData) -> str:
         """Take the class whose bar was clicked."""
-        return str(event.value)
+        return checked_text("The class", payload_of(event).get("value"))
 
     def forget(self, request: gr.Request) -> None:
         """Let the same choice run again."""
@@ -120,8 +124,6 @@ class RunEvents:
             yield gr.skip()  # a generator that ends before its first yield clears everything
             return
         try:
-            if weights_of != backbone_name:  # the page still shows those of another one
-                yield self.weights_of(BackboneKey(backbone_name))  # before it loads, which may fail
             wish = read_choice(
                 self.ui.settings,
                 picture_id,
@@ -134,6 +136,8 @@ class RunEvents:
                 class_name,
                 *settings,
             )
+            if weights_of != backbone_name:  # the page still shows those of another one
+                yield self.weights_of(wish.backbone)  # before it loads, which may fail
             steps = self._steps(wish, shown_backbone, color_map)
             for updates in steps:
                 if not self.latest.is_fresh(session, token):

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
 from groupcam.language import say
 from groupcam.saliency.methods import METHODS
 from groupcam.ui import cascade, components, views
@@ -104,7 +104,7 @@ class SanityTab:
         try:
             if method not in cascade.METHODS:
                 names = ", ".join(cascade.METHODS)
-                raise GroupCamError(say("sanity.unknown_method", names=names, given=repr(method)))
+                raise GroupCamError(say("sanity.unknown_method", names=names, given=shown(method)))
             choice = read_choice(self._ui.settings, picture_id, *present)
             scrubber: Scrubber | None = None
             next_report = 0.0

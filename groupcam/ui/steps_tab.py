@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from groupcam.errors import GroupCamError
 from groupcam.language import say
 from groupcam.saliency import CHOICES, GroupCamConfig
 from groupcam.ui import components, walkthrough_views
 from groupcam.ui.layout import Layout
+from groupcam.ui.payloads import check_controls, payload_of, serial_of, told
 from groupcam.ui.runs import Choice, Run
 from groupcam.ui.tabs import AT_ONCE, is_open
 from groupcam.ui.workbench import Workbench
@@ -79,6 +79,7 @@ class StepsTab:
 
     # --- events ----------------------------------------------------------------------------------
 
+    @told
     def follow(
         self,
         choice: Choice | None,
@@ -90,6 +91,7 @@ class StepsTab:
         """Show a new run, if anybody is looking."""
         return self.show(choice, picture_id, color_map, shown) if is_open else gr.skip()
 
+    @told
     def show(
         self, choice: Choice | None, picture_id: str | None, color_map: str, shown: Any
     ) -> Any:
@@ -106,6 +108,7 @@ class StepsTab:
         value = {**walkthrough_views.overview(run, color_map), "choices": _choices()}
         return {self.steps: value, self.shown: (choice, color_map)}
 
+    @told
     def show_group(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
         """Show the group that was chosen."""
         run, data = self._asked(choice, event)
@@ -114,8 +117,9 @@ class StepsTab:
         if not isinstance(group, int) or isinstance(group, bool) or not 0 <= group < count:
             raise gr.Error(say("steps.no_such_group", count=count))
         view = walkthrough_views.group_view(run, group, color_map)
-        return {**view, "about": "group", "serial": data.get("serial")}
+        return {**view, "about": "group", "serial": serial_of(data)}
 
+    @told
     def show_map(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
         """Show the map of the groups that are on, without any forward pass."""
         run, data = self._asked(choice, event)
@@ -123,22 +127,20 @@ class StepsTab:
         if not isinstance(groups, list):
             raise gr.Error(say("steps.no_list_of_groups"))
         view = walkthrough_views.switched(run, groups, color_map)
-        return {**view, "about": "map", "serial": data.get("serial")}
+        return {**view, "about": "map", "serial": serial_of(data)}
 
+    @told
     def adjust(self, event: gr.EventData) -> Updates:
         """Hand a setting on to its control on the left; the run then follows from there."""
-        data = event._data if isinstance(event._data, dict) else {}
+        data = payload_of(event)
         name, value = data.get("name"), data.get("value")
         if name == "is_denoised":
             return {self._settings.is_denoised: bool(value)}
         if name not in ADJUSTED or value is None:
             raise gr.Error(say("steps.no_such_setting", names=", ".join(ADJUSTED)))
+        check_controls([value])
         setting: dict[str, Any] = {name: value}
-        try:
-            checked = getattr(GroupCamConfig(**setting), name)
-        except (GroupCamError, TypeError) as error:
-            raise gr.Error(str(error)) from error
-        return {self._settings.by_field[name]: checked}
+        return {self._settings.by_field[name]: getattr(GroupCamConfig(**setting), name)}
 
     def leave(self, session: str) -> None:
         """Forget a visitor who closed the page: nothing is kept for one."""
@@ -148,7 +150,7 @@ class StepsTab:
         run = self._workbench.run_of(choice)
         if run is None:
             raise gr.Error(say("steps.not_kept"))
-        return run, event._data if isinstance(event._data, dict) else {}
+        return run, payload_of(event)
 
 
 def _choices() -> dict[str, Any]:

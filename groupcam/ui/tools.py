@@ -20,7 +20,7 @@ from gradio_client import handle_file  # type: ignore[import-untyped]  # it ship
 from mcp import types
 
 import groupcam
-from groupcam.errors import GroupCamError
+from groupcam.errors import GroupCamError, shown
 from groupcam.images import downscale
 from groupcam.ui import views
 from groupcam.ui.uploads import uploaded_path
@@ -129,28 +129,37 @@ class Tools(GradioMCPServer):
         request = self.mcp_server.request_context.request
         path = address
         if isinstance(address, str) and address.startswith(("data:", "http://", "https://")):
-            parts = urlsplit(address)
+            try:
+                parts = urlsplit(address)
+            except ValueError:  # "http://["
+                return None
             host = None if request is None else request.headers.get("host")
             if parts.netloc != host or not parts.path.startswith(UPLOADED):
                 return None
             path = unquote(parts.path.removeprefix(UPLOADED))
         try:
             uploaded = uploaded_path({"path": path})
-        except GroupCamError:
-            uploaded = None
-        if uploaded is None or not uploaded.is_file():
+            is_there = uploaded.is_file()
+        except (GroupCamError, OSError):  # a name that no disk can have
+            is_there = False
+        if not is_there:
             raise GroupCamError(
                 "image must be a public http(s) address, a data URI, or a path that "
-                f"/gradio_api/upload gave; got {str(address)[:80]!r}. Upload the file first."
+                f"/gradio_api/upload gave; got {shown(address)}. Upload the file first."
             )
         return uploaded
 
 
 def _holds_object(value: Any) -> bool:
     """Return whether there is a JSON object in a list, at any depth."""
-    if isinstance(value, list):
-        return any(_holds_object(part) for part in value)
-    return isinstance(value, Mapping)
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            return True
+        if isinstance(part, list):
+            waiting.extend(part)
+    return False
 
 
 def _readable(value: Any, pictures: list[tuple[str, str]]) -> Any:

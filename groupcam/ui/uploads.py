@@ -22,7 +22,10 @@ def uploaded_path(payload: Any) -> Path:
     refused = GroupCamError(say("picture.not_uploaded"))
     if not isinstance(path, str) or "\0" in path:
         raise refused
-    resolved = Path(path).resolve()
+    try:
+        resolved = Path(path).resolve()
+    except (OSError, ValueError, RuntimeError):  # letters that no file name has, links in a circle
+        raise refused from None
     if not resolved.is_relative_to(Path(get_upload_folder()).resolve()):
         raise refused
     return resolved

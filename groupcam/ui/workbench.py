@@ -5,7 +5,9 @@ No Gradio in here: a run is a generator of events, and the page decides how they
 
 import contextvars
 import hashlib
+import logging
 import queue
+import re
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
@@ -15,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from groupcam.errors import Cancelled, GroupCamError, did_you_mean
+from groupcam.errors import Cancelled, GroupCamError, WeightsUnavailableError, did_you_mean
 from groupcam.images import Picture, open_picture
 from groupcam.language import ENGLISH, say, speaking
 from groupcam.metrics import CurveProtocol, curve_steps
@@ -62,7 +64,11 @@ CAPTURE_BYTES = 300 * 2**20
 RUN_BYTES = 400 * 2**20
 SURVEY_BYTES = 30 * 2**20
 
+# What an operator reads in the log, and no visitor: '/home/app/.cache/x.pth' is 'x.pth' to them.
+QUOTED_FOLDERS = re.compile(r"'(?:/|\w:\\)[^']*[/\\](?=[^'/\\]*')")
+
 Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
 
 
 class Workbench:
@@ -164,13 +170,17 @@ class Workbench:
                     given=(parameters or 0) / 1e6,
                 )
             )
-        backbone = load_backbone(
-            key.name,
-            weights=key.weights,
-            device=self._device,
-            progress=progress,
-            **({} if key.input_size is None else {"input_size": key.input_size}),
-        )
+        try:
+            backbone = load_backbone(
+                key.name,
+                weights=key.weights,
+                device=self._device,
+                progress=progress,
+                **({} if key.input_size is None else {"input_size": key.input_size}),
+            )
+        except WeightsUnavailableError as error:
+            logger.warning("%s", error)
+            raise WeightsUnavailableError(QUOTED_FOLDERS.sub("'", str(error))) from error
         # What the page asks of every backbone, so that the first picture need not wait for it.
         default_target_layer(backbone)
         input_sizes(key.name, key.weights)

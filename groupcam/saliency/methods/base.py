@@ -18,6 +18,10 @@ from groupcam.steps import relay
 # micro-batches of other sizes: a few roundings of float32.
 ROUNDING = 1e-6
 
+# What a method may lay out before its first pass: 1 GB of float32. SmoothGrad's 50 samples at
+# 1024 px, the page's largest input, need 0.6 of it.
+MOST_NUMBERS = 2**28
+
 # "cam": from a layer's activations; "perturbation": from changed pictures; "gradient": from the
 # gradient of the picture's own pixels; "control": looks at no class.
 Kind = Literal["cam", "perturbation", "gradient", "control"]
@@ -108,6 +112,35 @@ def require_at_least(name: str, value: float, minimum: float) -> None:
     """
     if not value >= minimum:
         raise GroupCamError(f"{name} must be at least {minimum}; got {value}. Choose a larger one.")
+
+
+def require_room(name: str, value: int, numbers: int) -> None:
+    """Refuse an option for which a method would lay out too much before its first pass.
+
+    Args:
+        name: the option.
+        value: what was given.
+        numbers: that are laid out.
+
+    Raises:
+        GroupCamError: there are too many of them.
+    """
+    if numbers > MOST_NUMBERS:
+        raise GroupCamError(
+            f"{name} must need at most {MOST_NUMBERS:,} numbers at once; got {value}, which needs "
+            f"{numbers:,}. Choose a smaller one."
+        )
+
+
+def generator_of(seed: int) -> torch.Generator:
+    """Return a source of random numbers.
+
+    Raises:
+        GroupCamError: the seed is not one of torch's.
+    """
+    if not 0 <= seed < 2**63:
+        raise GroupCamError(f"seed must be between 0 and 2^63 - 1; got {seed}. Choose another one.")
+    return torch.Generator().manual_seed(seed)
 
 
 def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from groupcam.errors import GroupCamError
 from groupcam.models import Backbone, TargetLayer
 from groupcam.saliency.methods.base import (
     Method,
@@ -29,6 +30,8 @@ from groupcam.saliency.methods.base import (
 from groupcam.saliency.methods.passes import in_micro_batches, input_gradients
 from groupcam.steps import relay
 
+MOST_POINTS = 1000
+
 
 def integrated_gradients(
     backbone: Backbone, inputs: Tensor, layer: TargetLayer, class_index: Tensor, *, points: int = 50
@@ -39,6 +42,9 @@ def integrated_gradients(
         points: at which the integral is taken.
     """
     require_at_least("points", points, 1)
+    # Their nodes are eigenvalues: of more points they take longer than any map.
+    if points > MOST_POINTS:
+        raise GroupCamError(f"points must be at most {MOST_POINTS}; got {points}. Choose fewer.")
     total = len(inputs) * points
     attributions = yield from relay(
         attribute(backbone, inputs, class_index, points), lambda done: Progress(done, total)

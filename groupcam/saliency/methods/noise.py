@@ -6,10 +6,17 @@ torch's own random state is not touched.
 import torch
 from torch import Tensor
 
+from groupcam.saliency.methods.base import generator_of, require_room
+
 
 def draw_noise(inputs: Tensor, samples: int, seed: int) -> Tensor:
-    """Return normal noise of deviation 1, (samples, 3, H, W), on the device of the pictures."""
-    generator = torch.Generator().manual_seed(seed)
+    """Return normal noise of deviation 1, (samples, 3, H, W), on the device of the pictures.
+
+    Raises:
+        GroupCamError: that are too many samples, or the seed is not one of torch's.
+    """
+    require_room("samples", samples, samples * inputs[0].numel())
+    generator = generator_of(seed)
     return torch.randn(samples, *inputs.shape[1:], generator=generator).to(inputs)
 
 

@@ -18,6 +18,7 @@ from groupcam.saliency.methods.base import (
     Progress,
     Steps,
     require_at_least,
+    require_room,
     size_of,
     to_maps,
     without_rounding,
@@ -49,6 +50,8 @@ def occlusion(
             f"cells must be at most {min(size_of(inputs))}, the picture's side in pixels; "
             f"got {cells}. Choose fewer."
         )
+    height, width = size_of(inputs)
+    require_room("cells", cells, (cells - window + 1) ** 2 * height * width)
     windows = place_windows(size_of(inputs), cells, window).to(inputs.device)  # (R, H, W)
     shown = torch.cat([torch.zeros_like(windows[:1]), windows]).logical_not()  # first: all
     count, jobs = len(inputs), len(inputs) * len(shown)

@@ -13,7 +13,9 @@ from groupcam.saliency.methods.base import (
     Method,
     Progress,
     Steps,
+    generator_of,
     require_at_least,
+    require_room,
     size_of,
     to_maps,
 )
@@ -35,8 +37,9 @@ def random_map(
         seed: of the values.
     """
     require_at_least("cells", cells, 1)
+    require_room("cells", cells, cells**2)
     yield Progress(0, 0)
-    values = torch.rand(1, cells, cells, generator=torch.Generator().manual_seed(seed))
+    values = torch.rand(1, cells, cells, generator=generator_of(seed))
     maps: Maps = to_maps(values.expand(len(inputs), -1, -1), size_of(inputs), 0, 0)
     return maps
 

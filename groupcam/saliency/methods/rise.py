@@ -20,7 +20,9 @@ from groupcam.saliency.methods.base import (
     Method,
     Progress,
     Steps,
+    generator_of,
     require_at_least,
+    require_room,
     size_of,
     to_maps,
 )
@@ -52,6 +54,7 @@ def rise(
     require_at_least("cells", cells, 1)
     if not 0 < shown < 1:
         raise GroupCamError(f"shown must be between 0 and 1; got {shown}. Choose 0.5.")
+    require_room("masks", masks, masks * cells**2)
     drawn = RandomMasks(masks, cells, shown, size_of(inputs), seed)
     sums = inputs.new_zeros(len(inputs), *size_of(inputs))
 
@@ -76,10 +79,10 @@ class RandomMasks:
         self, count: int, cells: int, shown: float, size: tuple[int, int], seed: int
     ) -> None:
         """Draw `count` grids and shifts for pictures of `size` (H, W)."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = generator_of(seed)
         self._size = size
         self._cell = tuple(math.ceil(length / cells) for length in size)  # in pixels
-        self._grids = (torch.rand(count, 1, cells, cells, generator=generator) < shown).float()
+        self._grids = torch.rand(count, 1, cells, cells, generator=generator) < shown
         self._shifts = [
             torch.randint(0, cell, (count,), generator=generator) for cell in self._cell
         ]
@@ -89,7 +92,7 @@ class RandomMasks:
         cells = self._grids.shape[-1]
         # One cell more than the picture needs, so that every shift finds a full cutout.
         larger = [(cells + 1) * cell for cell in self._cell]
-        upsampled = F.interpolate(self._grids[which], size=larger, mode="bilinear")[:, 0]
+        upsampled = F.interpolate(self._grids[which].float(), size=larger, mode="bilinear")[:, 0]
         tops, lefts = (shifts[which].tolist() for shifts in self._shifts)
         height, width = self._size
         cutouts = [

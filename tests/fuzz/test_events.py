@@ -1,0 +1,237 @@
+"""The page's own events, called raw: Gradio lets anybody call each of them with any payload."""
+
+import asyncio
+import html
+import itertools
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+import orjson
+import pytest
+from gradio.blocks import BlockFunction
+from gradio.state_holder import SessionState
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groupcam.errors import GroupCamError
+from groupcam.ui.page import Page
+from groupcam.ui.runs import Choice
+from tests.fuzz.conftest import TINY
+from tests.fuzz.values import check_told, json_values, outcome, texts
+from tests.support import ROOT
+
+SESSIONS = itertools.count()
+MOST_UPDATES = 200
+# What the scripts of the page's components send; see assets/*.js.
+EVENT_NAMES = (
+    "name",
+    "value",
+    "index",
+    "group",
+    "groups",
+    "serial",
+    "box",
+    "lesson",
+    "option",
+    "scene",
+)
+
+
+class ByGradioError(Exception):
+    """Gradio refused a request before or after any code of ours."""
+
+
+class Visitor:
+    """Somebody with a finished run on the page, who sends what no script of ours would."""
+
+    def __init__(self, page: Page, choice: Choice) -> None:
+        self.page, self.demo = page, page.demo
+        self.events = [fn for fn in self.demo.fns.values() if fn.fn is not None]
+        self.state = SessionState(self.demo)
+        ui = page.ui
+        for holder, value in (
+            (ui.choice, choice),
+            (ui.picture_id, choice.picture_id),
+            (ui.shown_backbone, choice.backbone),
+            (ui.weights_of, choice.backbone.name),
+        ):
+            self.state[holder._id] = value
+
+    def values_of(self, event: BlockFunction) -> list[Any]:
+        """Return what the page would send as it stands."""
+        values = [getattr(block, "value", None) for block in event.inputs]
+        backbone = (
+            event.inputs.index(self.page.ui.backbone)
+            if self.page.ui.backbone in event.inputs
+            else None
+        )
+        if backbone is not None:
+            values[backbone] = TINY[0]
+        return values
+
+    def send(self, event: BlockFunction, values: list[Any], payload: Any) -> None:
+        """Set off an event until its last update, as Gradio's routes do."""
+        try:
+            data = asyncio.run(self._process(event, values, payload))
+        except Exception as error:
+            if not _is_ours(error):
+                raise ByGradioError from error
+            if isinstance(error, GroupCamError):
+                raise RuntimeError("A sentence that nobody gets to read.") from error
+            raise
+        # What Gradio answers with; letters that are no Unicode would end in a bare 500.
+        text = orjson.dumps(
+            data, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+        )
+        assert str(ROOT).encode() not in text
+        assert b"root:x:" not in text
+
+    async def _process(self, event: BlockFunction, values: list[Any], payload: Any) -> list[Any]:
+        request = gr.Request(session_hash="visitor", query_params={})
+        answers, iterator = [], None
+        for _ in range(MOST_UPDATES):
+            answer = await self.demo.process_api(
+                event,
+                values,
+                state=self.state,
+                request=request,
+                iterator=iterator,
+                session_hash="visitor",
+                event_data=gr.EventData(None, payload),
+            )
+            answers.append(answer["data"])
+            iterator = answer.get("iterator")
+            if not answer["is_generating"]:
+                break
+        return answers
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Return whether code of ours was at work when an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.filename.startswith(str(ROOT / "groupcam")) for frame in frames)
+
+
+@pytest.fixture
+def visitor(page: Page, choice: Choice) -> Visitor:
+    return Visitor(page, choice)
+
+
+payloads = json_values | st.dictionaries(st.sampled_from(EVENT_NAMES), json_values, max_size=4)
+
+
+def test_every_event_is_found(visitor: Visitor) -> None:
+    assert len(visitor.events) > 40
+
+
+@given(which=st.integers(0, 999), data=st.data(), payload=payloads)
+def test_any_event_with_any_values_is_answered_or_refused(
+    visitor: Visitor, which: int, data: st.DataObject, payload: Any
+) -> None:
+    event = visitor.events[which % len(visitor.events)]
+    values = visitor.values_of(event)
+    for _ in range(data.draw(st.integers(0, 2)) if values else 0):
+        values[data.draw(st.integers(0, len(values) - 1))] = data.draw(json_values)
+
+    outcome(lambda: visitor.send(event, values, payload), allowed=(ByGradioError,))
+
+
+@given(
+    group=json_values,
+    serial=json_values,
+    lesson=texts | st.sampled_from(["moves", "groups", "blur", "curves", "object"]),
+    name=st.sampled_from(["groups", "merge", "percentile", "is_denoised"]) | texts,
+)
+def test_any_payload_of_a_component_is_answered_or_refused(
+    visitor: Visitor, group: Any, serial: Any, lesson: str, name: str
+) -> None:
+    payload = {
+        **{"group": group, "groups": group, "option": group, "scene": group, "box": group},
+        **{"serial": serial, "lesson": lesson, "name": name, "value": group},
+    }
+    with_payload = [
+        event
+        for event in visitor.events
+        if event.targets and event.targets[0][1] in SENT_BY_SCRIPTS
+    ]
+    assert with_payload
+    for event in with_payload:
+        values = visitor.values_of(event)
+        outcome(
+            lambda event=event, values=values: visitor.send(event, values, payload),
+            allowed=(ByGradioError,),
+        )
+
+
+SENT_BY_SCRIPTS = ("pick", "choose", "switch", "adjust", "ask", "scene", "draw")
+
+
+def _statuses(updates: dict[Any, Any]) -> Iterator[str]:
+    """Return the errors that updates show, as plain text."""
+    for value in updates.values():
+        if isinstance(value, str) and 'role="alert"' in value:
+            yield html.unescape(re.sub(r"<[^>]*>", " ", value)).strip()
+
+
+def _plays(page: Page, choice: Choice) -> dict[str, Callable[[list[Any]], Iterator[Any]]]:
+    """Return what begins each kind of work with raw values of the controls, in their order."""
+    state = [choice.picture_id, choice.backbone, choice.backbone.name]
+
+    def request() -> Any:
+        return gr.Request(session_hash=f"visitor {next(SESSIONS)}")
+
+    def explain(values: list[Any]) -> Iterator[Any]:
+        visitor = request()
+        token = page.runs.settle(visitor, choice.picture_id, *values[2:])
+        return page.runs.run(visitor, token, *state, values[0], *values[2:])
+
+    def in_turns(tab: Any) -> Callable[[list[Any]], Iterator[Any]]:
+        def play(values: list[Any]) -> Iterator[Any]:
+            visitor = request()
+            token = tab.begin(visitor, choice.picture_id)[tab.turns.token]
+            head, tail = [values[0]], []
+            if tab is page.compare:
+                tail = [values[1], ["grad_cam", "centre"], [], [], []]
+                tail = (
+                    tail
+                    if isinstance(values[1], str)
+                    else [*tail[:1], values[1], values[1], [], []]
+                )
+            elif tab is page.questions:
+                head += [values[1], ""]
+            else:
+                head += [values[1]]
+            return tab.run(visitor, token, *head, *state, *values[2:], *tail)
+
+        return play
+
+    tabs = (page.compare, page.sanity, page.questions)
+    return {"explain": explain, **{tab.name: in_turns(tab) for tab in tabs}}
+
+
+@given(
+    kind=st.sampled_from(["explain", "compare", "sanity", "questions"]),
+    changes=st.dictionaries(st.integers(0, 99), json_values, max_size=3),
+    color_map=st.sampled_from(["inferno", "viridis"]) | json_values,
+    second=st.sampled_from(["method", "layer", "grad_cam", "class 1", ""]) | json_values,
+)
+def test_any_controls_are_run_or_refused(
+    page: Page, choice: Choice, kind: str, changes: dict[int, Any], color_map: Any, second: Any
+) -> None:
+    named = {**page.ui.settings.by_field}
+    controls = [TINY[0], "default", "", "features.3", "", "crop", True]
+    controls += [getattr(choice.config, name) for name in named]
+    for place, value in changes.items():
+        controls[place % len(controls)] = value
+    values = [color_map, second, *controls]
+
+    def played() -> None:
+        for updates in _plays(page, choice)[kind](values):
+            if isinstance(updates, dict) and updates.get("__type__") != "update":
+                for text in _statuses(updates):
+                    check_told(text)
+
+    outcome(played)
