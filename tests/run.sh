@@ -53,6 +53,7 @@ fi
 heading "Packages"
 "$python" -m pip install --quiet --disable-pip-version-check \
     -r requirements.txt -r tests/requirements.txt
+"$python" -m pip check
 if ! "$python" -c 'import cv2' 2>/dev/null && can_use_apt; then
     # shellcheck disable=SC2046 # one package a line
     apt_install $(cat packages.txt)

@@ -5,6 +5,7 @@ here first.
 """
 
 import functools
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
 
 MOST_CHARACTERS = 200  # of a name: the longest known has 44
 MOST_NUMBER = 2**53  # up to here JSON's numbers are exact
+NO_TEXT = ("Cc", "Cs")  # control characters; halves of a letter, which no answer can carry
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -47,7 +49,7 @@ def checked_text(name: str, value: Any) -> str:
         raise GroupCamError(
             f"{name} must have at most {MOST_CHARACTERS} characters; got {len(value):,}."
         )
-    if not value.isprintable():
+    if any(unicodedata.category(letter) in NO_TEXT for letter in value):
         raise GroupCamError(f"{name} must have letters that can be shown; got {shown(value)}.")
     return value
 

@@ -127,6 +127,58 @@ def test_every_event_is_found(visitor: Visitor) -> None:
     assert len(visitor.events) > 40
 
 
+def sent(payload: Any) -> gr.EventData:
+    """Return an event as Gradio hands it on."""
+    return gr.EventData(None, payload)
+
+
+def refused(call: Callable[[], Any]) -> str:
+    """Return the sentence with which an event refuses."""
+    with pytest.raises(gr.Error) as error:
+        call()
+    check_told(str(error.value))
+    return str(error.value)
+
+
+def test_colours_that_are_none_are_refused(page: Page, choice: Choice) -> None:
+    for color_map in (None, ["inferno"], {}):
+        assert "color_map" in refused(lambda: page.views.recolor(choice, color_map))
+        group = sent({"group": 0})
+        assert "color_map" in refused(lambda: page.views.show_group(choice, color_map, group))
+        assert "color_map" in refused(lambda: page.steps.show_group(choice, color_map, group))
+
+
+def test_groups_that_are_no_numbers_are_refused(page: Page, choice: Choice) -> None:
+    for groups in ([{}], [[]], ["\ud800"], [10**300], [None]):
+        answer = page.steps.show_map(choice, "inferno", sent({"groups": groups}))
+        check_told(answer["blank"])
+
+
+@pytest.mark.parametrize("payload", [None, [], {}, "x", {"index": 0}], ids=str)
+def test_a_pick_of_nothing_is_the_default(page: Page, payload: Any) -> None:
+    assert page.runs.choose_class(sent(payload)) == ""
+    assert page.runs.choose_layer(sent(payload)) == ""
+
+
+@pytest.mark.parametrize("value", [5, {"path": "x"}, ["x"], "x" * 201, "\ud800", "a\0"], ids=str)
+def test_a_pick_that_is_no_name_is_refused(page: Page, value: Any) -> None:
+    refused(lambda: page.runs.choose_class(sent({"value": value})))
+    refused(lambda: page.runs.choose_layer(sent({"name": value or 5})))
+
+
+@pytest.mark.parametrize("serial", [{"path": "x"}, "1", 1.5, 10**30, None], ids=str)
+def test_only_a_number_is_sent_back(page: Page, choice: Choice, serial: Any) -> None:
+    answer = page.steps.show_group(choice, "inferno", sent({"group": 0, "serial": serial}))
+
+    assert answer["serial"] is None
+
+
+def test_what_is_remembered_of_a_visitor_is_small(page: Page, choice: Choice) -> None:
+    visitor: Any = gr.Request(session_hash="visitor")
+    for value in ("x" * 10**6, ["x"] * 1000, {"a": 1}, 10**400, float("inf")):
+        refused(lambda: page.runs.settle(visitor, choice.picture_id, value))
+
+
 @given(which=st.integers(0, 999), data=st.data(), payload=payloads)
 def test_any_event_with_any_values_is_answered_or_refused(
     visitor: Visitor, which: int, data: st.DataObject, payload: Any
