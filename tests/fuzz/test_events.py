@@ -140,12 +140,13 @@ def refused(call: Callable[[], Any]) -> str:
     return str(error.value)
 
 
-def test_colours_that_are_none_are_refused(page: Page, choice: Choice) -> None:
-    for color_map in (None, ["inferno"], {}):
-        assert "color_map" in refused(lambda: page.views.recolor(choice, color_map))
-        group = sent({"group": 0})
-        assert "color_map" in refused(lambda: page.views.show_group(choice, color_map, group))
-        assert "color_map" in refused(lambda: page.steps.show_group(choice, color_map, group))
+@pytest.mark.parametrize("color_map", [None, ["inferno"], {}], ids=str)
+def test_colours_that_are_none_are_refused(page: Page, choice: Choice, color_map: Any) -> None:
+    group = sent({"group": 0})
+
+    assert "color_map" in refused(lambda: page.views.recolor(choice, color_map))
+    assert "color_map" in refused(lambda: page.views.show_group(choice, color_map, group))
+    assert "color_map" in refused(lambda: page.steps.show_group(choice, color_map, group))
 
 
 def test_groups_that_are_no_numbers_are_refused(page: Page, choice: Choice) -> None:
@@ -173,10 +174,15 @@ def test_only_a_number_is_sent_back(page: Page, choice: Choice, serial: Any) -> 
     assert answer["serial"] is None
 
 
-def test_what_is_remembered_of_a_visitor_is_small(page: Page, choice: Choice) -> None:
-    visitor: Any = gr.Request(session_hash="visitor")
-    for value in ("x" * 10**6, ["x"] * 1000, {"a": 1}, 10**400, float("inf")):
-        refused(lambda: page.runs.settle(visitor, choice.picture_id, value))
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10**6, ["x"] * 1000, {"a": 1}, 10**400, float("inf")],
+    ids=lambda one: str(one)[:9],
+)
+def test_what_is_remembered_of_a_visitor_is_small(page: Page, choice: Choice, value: Any) -> None:
+    visitor = gr.Request(session_hash="visitor")
+
+    refused(lambda: page.runs.settle(visitor, choice.picture_id, value))
 
 
 @given(which=st.integers(0, 999), data=st.data(), payload=payloads)
