@@ -113,7 +113,6 @@ def masked_tile(rgb: UInt8Array, mask: npt.NDArray[Any]) -> UInt8Array:
     return _as_uint8(rgb * weight + hidden * (1 - weight))
 
 
-@cache
 def _color_table(color_map: str) -> UInt8Array:
     """Return the 256 colours of a map, uint8 (256, 3), coldest first."""
     if not isinstance(color_map, str) or color_map not in COLOR_MAPS:
@@ -121,6 +120,12 @@ def _color_table(color_map: str) -> UInt8Array:
             f"color_map must be one of {', '.join(COLOR_MAPS)}; got {shown(color_map)}."
             f"{did_you_mean(shown(color_map), COLOR_MAPS)}"
         )
+    return _colors_of(color_map)
+
+
+@cache
+def _colors_of(color_map: str) -> UInt8Array:
+    """Return a table of `_color_table`, made once."""
     colors = matplotlib.colormaps[color_map](np.linspace(0, 1, 256))  # (256, 4) in [0, 1]
     return _as_uint8(np.asarray(colors)[:, :3] * 255)
 

@@ -15,6 +15,7 @@ from gradio.blocks import BlockFunction
 from gradio.state_holder import SessionState
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
 
 from groupcam.errors import GroupCamError
 from groupcam.ui.page import Page
@@ -90,7 +91,7 @@ class Visitor:
         assert b"root:x:" not in text
 
     async def _process(self, event: BlockFunction, values: list[Any], payload: Any) -> list[Any]:
-        request = gr.Request(session_hash="visitor", query_params={})
+        request = gr.Request(session_hash="visitor", query_params=QueryParams("groups=8"))
         answers, iterator = [], None
         for _ in range(MOST_UPDATES):
             answer = await self.demo.process_api(
@@ -136,8 +137,8 @@ def refused(call: Callable[[], Any]) -> str:
     """Return the sentence with which an event refuses."""
     with pytest.raises(gr.Error) as error:
         call()
-    check_told(str(error.value))
-    return str(error.value)
+    check_told(error.value.message)
+    return error.value.message
 
 
 @pytest.mark.parametrize("color_map", [None, ["inferno"], {}], ids=str)

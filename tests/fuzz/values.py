@@ -113,7 +113,7 @@ def outcome(call: Callable[[], Any], allowed: tuple[type[BaseException], ...] = 
         answer = call()
         _count("answered")
     except (GroupCamError, WeightsUnavailableError, gr.Error) as error:
-        check_told(str(error))
+        check_told(error.message if isinstance(error, gr.Error) else str(error))
         _count("refused")
     except allowed:
         _count("refused by Gradio")
