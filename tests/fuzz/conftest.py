@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from groupcam.models import DEFAULT_BACKBONE, Backbone
@@ -30,7 +30,7 @@ _SHARED: dict[str, Any] = {
     "deadline": None,  # the tests' own clock says how long an answer may take
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
-settings.register_profile("quick", max_examples=20, derandomize=True, phases=(Phase.generate,), **_SHARED)
+settings.register_profile("quick", max_examples=40, derandomize=True, **_SHARED)
 settings.register_profile("long", max_examples=10_000, database=None, **_SHARED)
 if settings.get_current_profile_name() != "long":
     settings.load_profile("quick")
