@@ -25,6 +25,7 @@ from groupcam.ui import workbench as workbench_module
 from groupcam.ui.page import Page
 from groupcam.ui.runs import Choice
 from groupcam.ui.workbench import Workbench
+from tests.support import TinyCnn, as_backbone
 
 _SHARED: dict[str, Any] = {
     "deadline": None,  # the tests' own clock says how long an answer may take
@@ -60,17 +61,27 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Path:
     """The folder of uploads, with one picture."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    Image.linear_gradient("L").resize((40, 30)).save(tmp_path / "picture.png")
-    return tmp_path
+    folder = tmp_path_factory.mktemp("uploads")
+    patch.setenv("GRADIO_TEMP_DIR", str(folder))
+    Image.linear_gradient("L").resize((40, 30)).save(folder / "picture.png")
+    return folder
 
 
-@pytest.fixture
-def workbench(tiny_cnn: Backbone, uploads: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
-    """A workbench on which two names give `tiny_cnn`; all others are as they are."""
+@pytest.fixture(scope="module")
+def workbench(uploads: Path, patch: pytest.MonkeyPatch) -> Workbench:
+    """A workbench on which two names give a tiny network; all others are as they are."""
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        tiny = as_backbone(TinyCnn())
     tags_of, load = workbench_module.weight_tags, workbench_module.load_backbone
     sizes_of = workbench_module.input_sizes
 
@@ -81,18 +92,18 @@ def workbench(tiny_cnn: Backbone, uploads: Path, monkeypatch: pytest.MonkeyPatch
         return (32, 48) if name in TINY else sizes_of(name, weights)
 
     def loaded(name: str, **options: Any) -> Backbone:
-        return tiny_cnn if name in TINY else load(name, **options)
+        return tiny if name in TINY else load(name, **options)
 
     for module in (workbench_module, run_events):
-        monkeypatch.setattr(module, "weight_tags", tags)
-        monkeypatch.setattr(module, "input_sizes", sizes)
-    monkeypatch.setattr(workbench_module, "load_backbone", loaded)
-    monkeypatch.setattr(engine, "prepare_in_background", lambda backbone: None)
-    monkeypatch.setattr(run_events, "SETTLE_S", 0)
+        patch.setattr(module, "weight_tags", tags)
+        patch.setattr(module, "input_sizes", sizes)
+    patch.setattr(workbench_module, "load_backbone", loaded)
+    patch.setattr(engine, "prepare_in_background", lambda backbone: None)
+    patch.setattr(run_events, "SETTLE_S", 0)
     return Workbench()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(workbench: Workbench) -> Iterator[Page]:
     page = Page(workbench)
     demo = page.build()
@@ -103,7 +114,7 @@ def page(workbench: Workbench) -> Iterator[Page]:
     demo.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def choice(workbench: Workbench, uploads: Path) -> Choice:
     """What a visitor has chosen; its run is finished and kept."""
     picture_id, _ = workbench.add_picture(uploads / "picture.png")

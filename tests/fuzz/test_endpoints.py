@@ -46,7 +46,7 @@ def methods(draw: st.DrawFn) -> str:
     return f"{name}:{told}" if told else name
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def endpoints(workbench: Workbench) -> Endpoints:
     return Endpoints(workbench, Comparisons(workbench))
 

@@ -116,7 +116,7 @@ def _is_ours(error: BaseException) -> bool:
     return any(frame.filename.startswith(str(ROOT / "groupcam")) for frame in frames)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visitor(page: Page, choice: Choice) -> Visitor:
     return Visitor(page, choice)
 
