@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from groupcam.models import DEFAULT_BACKBONE, Backbone
+from groupcam.models import DEFAULT_BACKBONE, Backbone, load_backbone
+from groupcam.models.catalogue import weight_tags
+from groupcam.models.input_size import input_sizes
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig, engine
 from groupcam.ui import run_events
@@ -82,17 +85,15 @@ def workbench(uploads: Path, patch: pytest.MonkeyPatch) -> Workbench:
     with torch.random.fork_rng():
         torch.manual_seed(9)
         tiny = as_backbone(TinyCnn())
-    tags_of, load = workbench_module.weight_tags, workbench_module.load_backbone
-    sizes_of = workbench_module.input_sizes
 
     def tags(name: str) -> tuple[str, ...]:
-        return ("first", "second") if name in TINY else tags_of(name)
+        return ("first", "second") if name in TINY else weight_tags(name)
 
     def sizes(name: str, weights: str | None) -> tuple[int, ...]:
-        return (32, 48) if name in TINY else sizes_of(name, weights)
+        return (32, 48) if name in TINY else input_sizes(name, weights)
 
     def loaded(name: str, **options: Any) -> Backbone:
-        return tiny if name in TINY else load(name, **options)
+        return tiny if name in TINY else load_backbone(name, **options)
 
     for module in (workbench_module, run_events):
         patch.setattr(module, "weight_tags", tags)
@@ -104,13 +105,17 @@ def workbench(uploads: Path, patch: pytest.MonkeyPatch) -> Workbench:
 
 
 @pytest.fixture(scope="module")
-def page(workbench: Workbench) -> Iterator[Page]:
-    page = Page(workbench)
+def page(workbench: Workbench) -> Page:
+    return Page(workbench)
+
+
+@pytest.fixture(scope="module")
+def demo(page: Page) -> Iterator[gr.Blocks]:
+    """The page, built."""
     demo = page.build()
     # As after `launch`: Gradio then checks files as it does on a server.
     demo.has_launched, demo.allowed_paths, demo.blocked_paths = True, [], []
-    page.demo = demo
-    yield page
+    yield demo
     demo.close()
 
 

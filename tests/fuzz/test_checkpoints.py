@@ -216,7 +216,7 @@ def test_a_tensor_that_claims_more_than_it_stores_is_refused(tmp_path: Path) -> 
     assert read_or_refused(path) is None
 
 
-@settings(max_examples=settings.default.max_examples // 10)  # each builds a network
+@settings(max_examples=settings().max_examples // 10)  # each builds a network
 @given(
     shapes=st.dictionaries(
         st.integers(0, 400), st.lists(st.integers(0, 9), max_size=5).map(tuple), max_size=6

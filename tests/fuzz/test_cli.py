@@ -12,7 +12,7 @@ from PIL import Image
 
 from groupcam.__main__ import EXIT_ERROR, VERBS, main
 from groupcam.cli import explain
-from groupcam.models import Backbone
+from groupcam.models import Backbone, load_backbone
 from tests.fuzz.values import HOSTILE_TEXTS, NOT_OURS, numbers, outcome
 
 OPTIONS = {
@@ -79,10 +79,9 @@ def run(argv: list[str]) -> None:
 @pytest.fixture
 def picture(tmp_path: Path, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A picture, and a tiny network in the place of the default one."""
-    load = explain.load_backbone
 
     def loaded(name: str, *others: Any) -> Backbone:
-        return tiny_cnn if name == "test/network" else load(name, *others)
+        return tiny_cnn if name == "test/network" else load_backbone(name, *others)
 
     monkeypatch.setattr(explain, "load_backbone", loaded)
     monkeypatch.chdir(tmp_path)

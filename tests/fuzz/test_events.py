@@ -1,6 +1,7 @@
 """The page's own events, called raw: Gradio lets anybody call each of them with any payload."""
 
 import asyncio
+import functools
 import html
 import itertools
 import re
@@ -11,7 +12,7 @@ from typing import Any
 import gradio as gr
 import orjson
 import pytest
-from gradio.blocks import BlockFunction
+from gradio.block_function import BlockFunction
 from gradio.state_holder import SessionState
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,8 +49,8 @@ class ByGradioError(Exception):
 class Visitor:
     """Somebody with a finished run on the page, who sends what no script of ours would."""
 
-    def __init__(self, page: Page, choice: Choice) -> None:
-        self.page, self.demo = page, page.demo
+    def __init__(self, page: Page, demo: gr.Blocks, choice: Choice) -> None:
+        self.page, self.demo = page, demo
         self.events = [fn for fn in self.demo.fns.values() if fn.fn is not None]
         self.state = SessionState(self.demo)
         ui = page.ui
@@ -117,8 +118,13 @@ def _is_ours(error: BaseException) -> bool:
 
 
 @pytest.fixture(scope="module")
-def visitor(page: Page, choice: Choice) -> Visitor:
-    return Visitor(page, choice)
+def visitor(page: Page, demo: gr.Blocks, choice: Choice) -> Visitor:
+    return Visitor(page, demo, choice)
+
+
+@pytest.fixture(autouse=True)
+def is_built(demo: gr.Blocks) -> None:
+    """Have the page built, also where a test calls its callbacks alone."""
 
 
 payloads = json_values | st.dictionaries(st.sampled_from(EVENT_NAMES), json_values, max_size=4)
@@ -138,7 +144,7 @@ def refused(call: Callable[[], Any]) -> str:
     with pytest.raises(gr.Error) as error:
         call()
     check_told(error.value.message)
-    return error.value.message
+    return str(error.value.message)
 
 
 @pytest.mark.parametrize("color_map", [None, ["inferno"], {}], ids=str)
@@ -151,7 +157,8 @@ def test_colours_that_are_none_are_refused(page: Page, choice: Choice, color_map
 
 
 def test_groups_that_are_no_numbers_are_refused(page: Page, choice: Choice) -> None:
-    for groups in ([{}], [[]], ["\ud800"], [10**300], [None]):
+    several: list[list[Any]] = [[{}], [[]], ["\ud800"], [10**300], [None]]
+    for groups in several:
         answer = page.steps.show_map(choice, "inferno", sent({"groups": groups}))
         check_told(answer["blank"])
 
@@ -218,11 +225,8 @@ def test_any_payload_of_a_component_is_answered_or_refused(
     ]
     assert with_payload
     for event in with_payload:
-        values = visitor.values_of(event)
-        outcome(
-            lambda event=event, values=values: visitor.send(event, values, payload),
-            allowed=(ByGradioError,),
-        )
+        send = functools.partial(visitor.send, event, visitor.values_of(event), payload)
+        outcome(send, allowed=(ByGradioError,))
 
 
 SENT_BY_SCRIPTS = ("pick", "choose", "switch", "adjust", "ask", "scene", "draw")
@@ -237,7 +241,7 @@ def _statuses(updates: dict[Any, Any]) -> Iterator[str]:
 
 def _plays(page: Page, choice: Choice) -> dict[str, Callable[[list[Any]], Iterator[Any]]]:
     """Return what begins each kind of work with raw values of the controls, in their order."""
-    state = [choice.picture_id, choice.backbone, choice.backbone.name]
+    state: list[Any] = [choice.picture_id, choice.backbone, choice.backbone.name]
 
     def request() -> Any:
         return gr.Request(session_hash=f"visitor {next(SESSIONS)}")
@@ -263,7 +267,8 @@ def _plays(page: Page, choice: Choice) -> dict[str, Callable[[list[Any]], Iterat
                 head += [values[1], ""]
             else:
                 head += [values[1]]
-            return tab.run(visitor, token, *head, *state, *values[2:], *tail)
+            begun: Iterator[Any] = tab.run(visitor, token, *head, *state, *values[2:], *tail)
+            return begun
 
         return play
 

@@ -7,7 +7,8 @@ import pytest
 
 from groupcam.errors import GroupCamError
 from groupcam.saliency import GroupCamConfig
-from groupcam.ui.links import MOST_LETTERS, Opening, link_names, opening_of, query_of
+from groupcam.ui.links import Opening, link_names, opening_of, query_of
+from groupcam.ui.payloads import MOST_CHARACTERS
 
 OPENINGS = [
     Opening(example="cat"),
@@ -70,7 +71,7 @@ def test_every_name_in_a_link_is_known_to_the_page() -> None:
         ({"fit": "upside-down"}, "view must be one of"),
         ({"example": "../../etc/passwd"}, "example must be one of"),
         ({"example": "caat"}, "Did you mean 'cat'"),
-        ({"class": "x" * (MOST_LETTERS + 1)}, f"at most {MOST_LETTERS} letters"),
+        ({"class": "x" * (MOST_CHARACTERS + 1)}, f"at most {MOST_CHARACTERS} characters"),
     ],
     ids=str,
 )

@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from groupcam.errors import WeightsUnavailableError
 from groupcam.models.hub import HubFile
+from groupcam.models.pool import BackboneKey
+from groupcam.saliency import engine
 from groupcam.share.lessons import LESSONS
 from groupcam.ui import launch_options
-from groupcam.ui import workbench as workbench_module
 from groupcam.ui.page import Page
-from groupcam.ui.workbench import Workbench
+from groupcam.ui.workbench import QUOTED_FOLDERS, Workbench
 from tests.support import ROOT
 
 ENDPOINTS = ["predict", "explain", "curves", "compare"]
@@ -238,11 +240,14 @@ def test_figures_and_tools_of_the_operator_are_closed(url: str, route: str) -> N
 @pytest.mark.parametrize(
     ("event", "payload"),
     [
-        *(
-            ("select", one)
-            for one in (None, {}, [], {"value": 5}, {"index": {}, "value": "\ud800"})
-        ),
-        *(("pick", one) for one in (None, {"name": {"path": "README.md"}}, {"name": "x" * 5000})),
+        ("select", None),
+        ("select", {}),
+        ("select", []),
+        ("select", {"value": 5}),
+        ("select", {"index": {}, "value": "\ud800"}),
+        ("pick", None),
+        ("pick", {"name": {"path": "README.md"}}),
+        ("pick", {"name": "x" * 5000}),
     ],
     ids=str,
 )
@@ -289,10 +294,10 @@ def test_a_visitor_is_not_told_where_the_cache_lies(
     broken = tmp_path / "model.safetensors"
     broken.write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     monkeypatch.setattr(HubFile, "cached", lambda self: broken)
-    monkeypatch.setattr(workbench_module.engine, "prepare_in_background", lambda backbone: None)
+    monkeypatch.setattr(engine, "prepare_in_background", lambda backbone: None)
 
-    with pytest.raises(workbench_module.WeightsUnavailableError) as error:
-        Workbench().load(workbench_module.BackboneKey("timm/test_resnet"))
+    with pytest.raises(WeightsUnavailableError) as error:
+        Workbench().load(BackboneKey("timm/test_resnet"))
 
     assert "model.safetensors" in str(error.value)
     assert str(tmp_path) not in str(error.value)
@@ -301,7 +306,7 @@ def test_a_visitor_is_not_told_where_the_cache_lies(
 def test_folders_are_taken_out_of_messages() -> None:
     text = "The weights 'a' in '/home/app/b/c.pth' must fit 'C:\\Users\\d\\e.pth'; 'f' 1/2."
 
-    found = workbench_module.QUOTED_FOLDERS.sub("'", text)
+    found = QUOTED_FOLDERS.sub("'", text)
 
     assert found == "The weights 'a' in 'c.pth' must fit 'e.pth'; 'f' 1/2."
 
