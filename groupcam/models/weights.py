@@ -162,7 +162,10 @@ def _from_file(library: Library, name: str, architecture: str, path: Path) -> We
                 )
             )
         # Conversions of old formats meet foreign tensors here and fail in any way.
-        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+        except (
+            *(RuntimeError, LookupError, ValueError, TypeError, AttributeError),
+            *(AssertionError, ArithmeticError),
+        ) as error:
             difference = mismatch or str(error)
             advice = _advice_for(skeleton, state_dict, classifier)
             raise GroupCamError(_does_not_fit(path, name, difference, advice)) from error

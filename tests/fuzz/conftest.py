@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from PIL import Image
 
 from groupcam.models import DEFAULT_BACKBONE, Backbone, load_backbone
@@ -32,6 +32,8 @@ from tests.support import TinyCnn, as_backbone
 
 _SHARED: dict[str, Any] = {
     "deadline": None,  # the tests' own clock says how long an answer may take
+    # All but the explanation of a failure, which traces every line of torch.
+    "phases": [Phase.explicit, Phase.generate],
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
 settings.register_profile("quick", max_examples=40, derandomize=True, **_SHARED)

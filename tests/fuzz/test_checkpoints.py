@@ -241,6 +241,6 @@ def test_tensors_of_any_shape_are_loaded_or_refused(
 
 
 VIT = {
-    name: tensor.clone()
+    name: tensor.contiguous()
     for name, tensor in load_backbone("timm/test_vit", None).network.state_dict().items()
 }
