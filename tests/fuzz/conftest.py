@@ -33,7 +33,7 @@ from tests.support import TinyCnn, as_backbone
 _SHARED: dict[str, Any] = {
     "deadline": None,  # the tests' own clock says how long an answer may take
     # All but the explanation of a failure, which traces every line of torch.
-    "phases": [Phase.explicit, Phase.generate],
+    "phases": [Phase.explicit, Phase.generate, Phase.shrink],
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
 settings.register_profile("quick", max_examples=40, derandomize=True, **_SHARED)

@@ -240,6 +240,15 @@ def test_tensors_of_any_shape_are_loaded_or_refused(
     outcome(lambda: load_backbone("timm/test_vit", path))
 
 
+def test_a_tensor_that_timm_asserts_against_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(
+        {**VIT, "patch_embed.proj.weight": torch.zeros(1, 2, 3, 4, 5)}, path
+    )
+
+    assert outcome(lambda: load_backbone("timm/test_vit", path)) is None
+
+
 VIT = {
     name: tensor.contiguous()
     for name, tensor in load_backbone("timm/test_vit", None).network.state_dict().items()
