@@ -16,7 +16,7 @@ from groupcam.language import say
 from groupcam.models import DEFAULT_BACKBONE, View
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui.components import EXAMPLES, checked_settings
-from groupcam.ui.payloads import checked_text
+from groupcam.ui.payloads import MOST_CHARACTERS, checked_text
 from groupcam.ui.present import DEFAULT_WEIGHTS
 
 NONE = "none"
@@ -86,6 +86,9 @@ def opening_of(query: Mapping[str, str]) -> Opening | None:
     for name, value in query.items():
         if name not in names and name not in settings:
             continue
+        if len(value) > MOST_CHARACTERS:
+            text = say("link.too_long", name=name, most=MOST_CHARACTERS, given=len(value))
+            raise GroupCamError(text)
         checked_text(f"In a link '{name}'", value)
         if name in names:
             told[names[name]] = value

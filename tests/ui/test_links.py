@@ -71,7 +71,7 @@ def test_every_name_in_a_link_is_known_to_the_page() -> None:
         ({"fit": "upside-down"}, "view must be one of"),
         ({"example": "../../etc/passwd"}, "example must be one of"),
         ({"example": "caat"}, "Did you mean 'cat'"),
-        ({"class": "x" * (MOST_CHARACTERS + 1)}, f"at most {MOST_CHARACTERS} characters"),
+        ({"class": "x" * (MOST_CHARACTERS + 1)}, f"at most {MOST_CHARACTERS} letters"),
     ],
     ids=str,
 )
