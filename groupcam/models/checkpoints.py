@@ -36,9 +36,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise GroupCamError(f"A weights file must exist; there is none at '{path}'.")
     if path.suffix == ".safetensors":
         try:
-            return safetensors.torch.load_file(path)
+            tensors = safetensors.torch.load_file(path)
         except Exception as error:  # its own, and whatever a header that lies sets off in torch
             raise BrokenFileError(_broken(path)) from error
+        return _named_tensors(tensors, path)
     _check_unpacked_size(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -84,8 +85,10 @@ def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
     for key in WRAPPER_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not content:
+    if not isinstance(content, Mapping):
         raise GroupCamError(_not_weights(path, type(content).__name__))
+    if not content:  # timm takes that for no weights, and asks the hub for them
+        raise GroupCamError(_not_weights(path, "none"))
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise GroupCamError(_not_weights(path, f"{shown(name)}: {type(value).__name__}"))

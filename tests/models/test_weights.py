@@ -226,6 +226,17 @@ def test_file_without_named_tensors_is_refused(tmp_path: Path) -> None:
         load_backbone(SMALL, weights=path)
 
 
+def test_file_without_any_tensor_is_refused(tmp_path: Path) -> None:
+    for path, save in (
+        (tmp_path / "empty.safetensors", safetensors.torch.save_file),
+        (tmp_path / "empty.pth", torch.save),
+    ):
+        save({}, path)
+
+        with pytest.raises(GroupCamError, match=rf"'{path.name}' holds none"):
+            load_backbone(SMALL, weights=path)
+
+
 @pytest.mark.parametrize("weights", ["missing.pth", "folder/missing", Path("missing")], ids=str)
 def test_missing_file_is_refused(weights: str | Path) -> None:
     with pytest.raises(GroupCamError, match="A weights file must exist; there is none at"):

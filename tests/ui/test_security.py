@@ -230,8 +230,7 @@ def test_nothing_that_every_browser_gets_names_a_folder_of_the_server(url: str) 
 
 
 @pytest.mark.parametrize(
-    "route",
-    ["monitoring", "monitoring/summary", "gradio_api/run-history/buckets", "gradio_api/dev/reload"],
+    "route", ["monitoring", "monitoring/summary", "gradio_api/run-history/buckets"]
 )
 def test_figures_and_tools_of_the_operator_are_closed(url: str, route: str) -> None:
     assert httpx.get(f"{url}/{route}", timeout=WAIT_S).status_code >= 400
