@@ -2,7 +2,7 @@
 # The test command: bash tests/run.sh [arguments for pytest]
 #
 # Enough on a fresh machine with Python 3.11 or newer. Uses the active virtual environment, or makes
-# .venv; installs what the project and its tests need; then format, lint, types and tests. The
+# .venv; installs what the project and its tests need; then format, lint, tests and types. The
 # browser tests use $GROUPCAM_CHROMIUM, or a Chromium or Chrome found here, or one installed here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -80,9 +80,20 @@ heading "Format"
 heading "Lint"
 "$python" -m ruff check .
 
-heading "Types"
-"$python" -m mypy
+# Beside the tests, so that no core rests; what it says comes after them.
+types=$(mktemp)
+trap 'rm -f "$types"' EXIT
+"$python" -m mypy >"$types" 2>&1 &
+mypy=$!
 
 heading "Tests"
-# Each worker gets whole files, which share the app and the networks that they start.
-OMP_NUM_THREADS=1 "$python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
+# Each worker gets whole files, which share the app and the networks that they start. One worker more
+# than there are cores: they often wait for a browser.
+workers=$("$python" -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+failed=0
+OMP_NUM_THREADS=1 "$python" -m pytest --numprocesses "$workers" --dist loadfile "$@" || failed=1
+
+heading "Types"
+wait "$mypy" || failed=1
+cat "$types"
+exit "$failed"
