@@ -14,6 +14,8 @@ let chosen = 0;
 let off = new Set(); // groups that are switched off
 let serial = 0;      // of the last question: answers to older ones are stale
 const asked = { group: 0, map: 0 };
+let curves = null;   // of the groups that are on, as steps_tab.StepsTab.show_curves() tells them
+let wait = 0;        // before they are asked for: hands may still be switching
 let sheet = null;    // the sprite of all masks, once it is decoded
 
 const made = (name, properties = {}, ...children) => {
@@ -74,8 +76,16 @@ const choose = (group) => {
 const ask_map = () => {
   const on = props.value.order.filter((group) => !off.has(group));
   draw_switches();
+  curves = null;
+  clearTimeout(wait);
+  draw_curves();
   asked.map = ++serial;
   trigger("switch", { groups: on, serial });
+};
+const ask_curves = ({ blank, turn }) => {
+  if (blank || !off.size) return;
+  const question = { groups: props.value.order.filter((group) => !off.has(group)), serial: asked.map, turn };
+  wait = setTimeout(() => trigger("trace", question), 300);
 };
 
 // --- the parts of the page -------------------------------------------------------------------------
@@ -243,6 +253,34 @@ const draw_map = (answer) => {
   blank.hidden = !answer.blank;
 };
 
+const draw_curves = () => { // of the groups that are on, and faintly of all
+  const chart = find(".gc-inspector-curves"), note = find(".gc-inspector-areas");
+  const [left, right, top, bottom] = [26, 296, 8, 132];
+  const across = (part) => left + part * (right - left), up = (part) => bottom - part * (bottom - top);
+  chart.replaceChildren();
+  for (const part of [0, 0.5, 1]) {
+    gcSvg(chart, "line", { x1: left, x2: right, y1: up(part), y2: up(part), class: "gc-grid" });
+    gcSvg(chart, "text", { x: left - 5, y: up(part) + 4, "text-anchor": "end" }, part);
+    gcSvg(chart, "text", { x: across(part), y: 147, "text-anchor": ["start", "middle", "end"][2 * part] }, `${100 * part}%`);
+  }
+  for (const [points, kind] of [[curves?.whole, "gc-whole"], [curves, ""]]) {
+    for (const name of ["insertion", "deletion"]) {
+      if (!points) continue;
+      const places = points[name].x.map((part, at) => `${across(part).toFixed(1)},${up(points[name].y[at]).toFixed(1)}`);
+      gcSvg(chart, "polyline", { points: places.join(" "), class: `gc-line-${name} ${kind}` });
+    }
+  }
+  const is_blank = !find(".gc-inspector .gc-blank").hidden;
+  const area = (points, name) => {
+    const { auc, error } = points[name]; // an estimate while points are missing, at first of no use
+    return error === undefined ? auc.toFixed(3) : error > 0.1 ? "…" : `≈ ${auc.toFixed(2)}`;
+  };
+  const areas = (points) => ({ insertion: area(points, "insertion"), deletion: area(points, "deletion") });
+  note.textContent = !off.size ? say("curves_of_all") : !curves ? (is_blank ? "" : say("curves_come"))
+    : [say("areas_of_some", areas(curves)), ...(curves.whole ? [say("areas_of_all", areas(curves.whole))] : [])].join(" ");
+  chart.setAttribute("aria-label", say("curves_of_some", { areas: note.textContent }));
+};
+
 // --- settings: the controls on the left are the source ---------------------------------------------
 
 const shown_as = (control) => { // what a control says beside itself
@@ -315,7 +353,17 @@ document.addEventListener("gc-steps-group", ({ detail: answer }) => {
   detail = answer;
   draw_detail();
 });
-document.addEventListener("gc-steps-map", ({ detail: answer }) => { if (is_fresh(answer, "map")) draw_map(answer); });
+document.addEventListener("gc-steps-map", ({ detail: answer }) => {
+  if (!is_fresh(answer, "map")) return;
+  draw_map(answer);
+  draw_curves();
+  ask_curves(answer);
+});
+document.addEventListener("gc-steps-curves", ({ detail: answer }) => {
+  if (!is_fresh(answer, "map")) return; // they are those of the map
+  curves = answer;
+  draw_curves();
+});
 
 // What the shared status line says of a run on its way or one that failed, where eyes are.
 const tell_status = () => {
@@ -360,7 +408,7 @@ const draw = () => {
   draw_sizes();
   draw_detail();
   draw_map(value.map);
-  if (off.size) ask_map();
+  if (off.size) { ask_map(); } else { clearTimeout(wait); curves = null; draw_curves(); }
 };
 draw();
 watch("value", draw);

@@ -1,21 +1,29 @@
 """The Step by step tab: the run of the Explain tab, opened up; and its groups on and off.
 
-Nothing here runs a network. What a control here changes is the control on the left, so both lead to
-the same run.
+Only the curves of some groups' map run a network. What a control here changes is the control on the
+left, so both lead to the same run.
 """
 
 import dataclasses
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
+from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.language import say
 from groupcam.saliency import CHOICES, GroupCamConfig
-from groupcam.ui import components, walkthrough_views
+from groupcam.saliency.subset import map_of_groups
+from groupcam.steps import relay
+from groupcam.ui import components, curve_views, walkthrough_views
+from groupcam.ui.components import MODEL_QUEUE
+from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
 from groupcam.ui.payloads import check_controls, payload_of, serial_of, told
+from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Run
-from groupcam.ui.tabs import AT_ONCE, is_open
+from groupcam.ui.tabs import AT_ONCE, PRIVATE, is_open
 from groupcam.ui.workbench import Workbench
 
 ADJUSTED = ("groups", "grouping", "percentile", "blur_sigma_px", "merge")
@@ -30,6 +38,9 @@ class StepsTab:
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
+        self._latest = (
+            LatestWins()
+        )  # of the maps of some groups: only the newest has its curves drawn
 
     @property
     def title(self) -> str:
@@ -47,9 +58,10 @@ class StepsTab:
             {"empty": say("steps.no_picture"), "choices": _choices()},
             elem_id="gc-steps",
         )
-        # Answers about one group and about a set of groups: the rest stays as it is.
+        # Answers about one group, and a set of groups and its curves: the rest stays as it is.
         self.group = components.from_assets("answer", {}, elem_classes="gc-unseen")
         self.map = components.from_assets("answer", {}, elem_classes="gc-unseen")
+        self.curves = components.from_assets("answer", {}, elem_classes="gc-unseen")
 
     # --- wiring ----------------------------------------------------------------------------------
 
@@ -70,6 +82,15 @@ class StepsTab:
         run = [ui.choice, ui.color_map]
         self.steps.choose(self.show_group, run, self.group, **asked)
         self.steps.switch(self.show_map, run, self.map, **asked)
+        self.steps.trace(
+            self.show_curves,
+            ui.choice,
+            self.curves,
+            trigger_mode="multiple",
+            concurrency_limit=1,
+            concurrency_id=MODEL_QUEUE,
+            **PRIVATE,
+        )
 
     def adjusted(self, ui: Layout) -> Any:
         """Return the event after which a control on the left has a value that was set here."""
@@ -120,14 +141,56 @@ class StepsTab:
         return {**view, "about": "group", "serial": serial_of(data)}
 
     @told
-    def show_map(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
+    def show_map(
+        self, request: gr.Request, choice: Choice | None, color_map: str, event: gr.EventData
+    ) -> Any:
         """Show the map of the groups that are on, without any forward pass."""
         run, data = self._asked(choice, event)
         groups = data.get("groups")
         if not isinstance(groups, list):
             raise gr.Error(say("steps.no_list_of_groups"))
         view = walkthrough_views.switched(run, groups, color_map)
-        return {**view, "about": "map", "serial": serial_of(data)}
+        session = str(request.session_hash)
+        self._latest.forget(session)  # what is drawn for other groups ends
+        turn = self._latest.choose(session, ())
+        return {**view, "about": "map", "serial": serial_of(data), "turn": turn}
+
+    def show_curves(
+        self, request: gr.Request, choice: Choice | None, event: gr.EventData
+    ) -> Iterator[Any]:
+        """Draw the curves of the groups that are on; newer groups end this."""
+        session, data = str(request.session_hash), payload_of(event)
+        turn = serial_of({"serial": data.get("turn")})
+        if turn is None or not self._latest.claim(session, turn):
+            yield gr.skip()  # a generator that ends before its first yield clears everything
+            return
+        about = {"about": "curves", "serial": serial_of(data)}
+        next_report = 0.0
+        try:
+            for value in self._traced(choice, event):
+                if not self._latest.is_fresh(session, turn):
+                    yield gr.skip()
+                    return
+                if value["complete"] or time.monotonic() > next_report:
+                    yield {**value, **about}
+                    next_report = time.monotonic() + UPDATE_S
+        except (GroupCamError, TypeError, WeightsUnavailableError) as error:
+            raise gr.Error(str(error)) from error
+
+    def _traced(self, choice: Choice | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
+        """Yield the curves of the groups that are on, beside the run's own where it has them."""
+        run, data = self._asked(choice, event)
+        groups = data.get("groups")
+        if not isinstance(groups, list):
+            raise gr.Error(say("steps.no_list_of_groups"))
+        saliency_map, _ = map_of_groups(run.explanation, groups)
+        whole = None if run.curves is None else curve_views.finished_points(run.curves)
+        shared = {"run": walkthrough_views.run_id(run), "whole": whole}
+        curves = yield from relay(
+            self._workbench.curves_of(run, saliency_map),
+            lambda points: {**shared, **curve_views.curve_points(points), "complete": False},
+        )
+        yield {**shared, **curve_views.finished_points(curves), "complete": True}
 
     @told
     def adjust(self, event: gr.EventData) -> Updates:
@@ -143,7 +206,8 @@ class StepsTab:
         return {self._settings.by_field[name]: getattr(GroupCamConfig(**setting), name)}
 
     def leave(self, session: str) -> None:
-        """Forget a visitor who closed the page: nothing is kept for one."""
+        """End what is drawn for a visitor who closed the page."""
+        self._latest.forget(session)
 
     def _asked(self, choice: Choice | None, event: gr.EventData) -> tuple[Run, dict[str, Any]]:
         """Return the run behind the page, and what was asked about it."""

@@ -21,7 +21,7 @@ from groupcam.errors import Cancelled, GroupCamError, WeightsUnavailableError, d
 from groupcam.images import Picture, open_picture
 from groupcam.language import ENGLISH, say, speaking
 from groupcam.metrics import CurveProtocol, curve_steps
-from groupcam.metrics.curves import perturbed_pictures
+from groupcam.metrics.curves import Curves, CurvesBatch, PartialCurves, perturbed_pictures
 from groupcam.models import (
     Backbone,
     default_target_layer,
@@ -279,16 +279,28 @@ class Workbench:
 
     def _draw_curves(self, run: Run, backbone: Backbone) -> Generator[Event, None, Run]:
         """Return the run with its curves."""
-        inputs = run.capture.inputs
-        steps = curve_steps(
-            backbone,
-            inputs,
-            run.explanation.saliency_map[None].to(inputs.device),
-            run.capture.class_index,
-            protocol=curve_protocol(inputs),
-        )
+        steps = _curve_steps(run, run.explanation.saliency_map, backbone)
         batch = yield from relay(steps, lambda points: Drawing(run, points))
         return replace(run, curves=batch[0])
+
+    def curves_of(self, run: Run, saliency_map: Tensor) -> Generator[PartialCurves, None, Curves]:
+        """Return the curves of another map, (H, W), of a run's picture, layer and class."""
+        backbone = self.load(run.choice.backbone)
+        batch = yield from _curve_steps(run, saliency_map, backbone)
+        return batch[0]
+
+
+def _curve_steps(
+    run: Run, saliency_map: Tensor, backbone: Backbone
+) -> Generator[PartialCurves, None, CurvesBatch]:
+    inputs = run.capture.inputs
+    return curve_steps(
+        backbone,
+        inputs,
+        saliency_map[None].to(inputs.device),
+        run.capture.class_index,
+        protocol=curve_protocol(inputs),
+    )
 
 
 def curve_protocol(inputs: Tensor) -> CurveProtocol:

@@ -23,9 +23,7 @@ def formula(driver: Driver, number: int) -> Locator:
     return step(driver, number).locator(".gc-step-formula")
 
 
-def test_groups_are_opened_switched_and_brought_back_without_a_forward_pass(
-    driver: Driver, forwards: list[int]
-) -> None:
+def test_groups_are_opened_switched_and_brought_back(driver: Driver, forwards: list[int]) -> None:
     page = driver.page
     open_steps(driver)
     expect(page.locator(".gc-steps .gc-empty")).to_contain_text("Choose a picture first")
@@ -45,6 +43,7 @@ def test_groups_are_opened_switched_and_brought_back_without_a_forward_pass(
     expect(formula(driver, 5)).to_contain_text(re.compile(rf"{name} = max\(0, .* = {score[:-1]}"))
     expect(step(driver, 2).locator(".gc-step-say")).to_contain_text(f"of group {name}")
     assert "heaviest" in heaviest
+    assert forwards == []
 
     heat = page.locator(".gc-step-heat")
     whole = heat.get_attribute("src") or ""
@@ -53,9 +52,15 @@ def test_groups_are_opened_switched_and_brought_back_without_a_forward_pass(
     rows.first.get_by_role("button").click()
     expect(page.locator(".gc-inspector-state")).to_contain_text("Only group")
     expect(heat).not_to_have_attribute("src", whole)
+    lines = page.locator(".gc-inspector-curves polyline")
+    expect(page.locator(".gc-inspector-areas")).to_contain_text(
+        re.compile(r"insertion AUC 0\.\d{3} .* Dashed, all groups: 0\.\d{3}")
+    )
+    expect(lines).to_have_count(4)
     rows.first.get_by_role("checkbox").uncheck()
     expect(page.locator(".gc-inspector .gc-blank")).to_contain_text("No group is switched on")
     expect(heat).to_be_hidden()
+    expect(lines).to_have_count(0)
     driver.button("All groups back on").click()
     expect(heat).to_have_attribute("src", whole)
     expect(heat).to_be_visible()
@@ -67,7 +72,6 @@ def test_groups_are_opened_switched_and_brought_back_without_a_forward_pass(
     page.mouse.move(area["x"] + 0.98 * area["width"], area["y"] + 0.9 * area["height"])
     last = picker.locator("option").last.inner_text().split(" · ")[0]
     expect(page.locator(".gc-step-hovered")).to_contain_text(last)
-    assert forwards == []
 
 
 def test_the_keyboard_changes_group_and_settings_of_both_columns(driver: Driver) -> None:

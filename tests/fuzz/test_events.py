@@ -36,6 +36,7 @@ EVENT_NAMES = (
     "group",
     "groups",
     "serial",
+    "turn",
     "box",
     "lesson",
     "option",

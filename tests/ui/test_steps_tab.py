@@ -10,10 +10,13 @@ import pytest
 from groupcam.language import say
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui.page import Page
-from groupcam.ui.runs import Choice, Run
+from groupcam.ui.runs import Choice, Finished, Run
 from groupcam.ui.steps_tab import ADJUSTED
 
 Explain = Callable[[Choice], Run]
+
+
+VISITOR: Any = SimpleNamespace(session_hash="visitor")
 
 
 def event(**data: Any) -> Any:
@@ -74,13 +77,63 @@ def test_groups_are_shown_and_switched_without_a_forward_pass(
     tab = page.steps
 
     group = tab.show_group(choice, "inferno", event(group=2, serial=7))
-    whole = tab.show_map(choice, "inferno", event(groups=[0, 1, 2, 3], serial=8))
-    none = tab.show_map(choice, "inferno", event(groups=[], serial=9))
+    whole = tab.show_map(VISITOR, choice, "inferno", event(groups=[0, 1, 2, 3], serial=8))
+    none = tab.show_map(VISITOR, choice, "inferno", event(groups=[], serial=9))
 
     assert (group["about"], group["group"], group["serial"]) == ("group", 2, 7)
     assert (whole["about"], whole["serial"]) == ("map", 8)
     assert whole["heat"]
     assert "Switch one on" in none["blank"]
+    assert forwards == []
+
+
+def test_the_curves_of_all_groups_are_the_runs_own(page: Page, choice: Choice) -> None:
+    *_, finished = page.workbench.run_steps(choice)
+    assert isinstance(finished, Finished)
+    assert finished.run.curves is not None
+    groups = [0, 1, 2, 3]
+    shown = page.steps.show_map(VISITOR, choice, "inferno", event(groups=groups))
+
+    asked = event(groups=groups, serial=5, turn=shown["turn"])
+    first, *_, last = page.steps.show_curves(VISITOR, choice, asked)
+
+    assert not first["complete"]
+    assert last["complete"]
+    assert (last["about"], last["serial"]) == ("curves", 5)
+    for side in (last, last["whole"]):
+        assert side["insertion"]["auc"] == pytest.approx(
+            finished.run.curves.insertion_auc, abs=1e-6
+        )
+        assert side["deletion"]["auc"] == pytest.approx(finished.run.curves.deletion_auc, abs=1e-6)
+
+
+def test_newer_groups_end_the_curves_of_older_ones(
+    page: Page, choice: Choice, explain: Explain, forwards: list[int]
+) -> None:
+    explain(choice)
+    old = page.steps.show_map(VISITOR, choice, "inferno", event(groups=[0]))["turn"]
+    curves = iter(page.steps.show_curves(VISITOR, choice, event(groups=[0], turn=old)))
+    assert not next(curves)["complete"]
+    forwards.clear()
+
+    page.steps.show_map(VISITOR, choice, "inferno", event(groups=[1]))
+
+    assert list(curves) == [gr.skip()]
+    assert len(forwards) <= 1
+    again = page.steps.show_curves(VISITOR, choice, event(groups=[0], turn=old))
+    assert list(again) == [gr.skip()]
+
+
+@pytest.mark.parametrize("turn", [None, "1", 10**6, {"path": "README.md"}], ids=repr)
+def test_curves_that_nobody_asked_for_are_not_drawn(
+    page: Page, choice: Choice, explain: Explain, forwards: list[int], turn: Any
+) -> None:
+    explain(choice)
+    forwards.clear()
+
+    assert list(page.steps.show_curves(VISITOR, choice, event(groups=[0], turn=turn))) == [
+        gr.skip()
+    ]
     assert forwards == []
 
 
@@ -95,9 +148,12 @@ def test_a_group_that_is_not_there_is_refused(
 
 
 def test_a_run_that_is_gone_is_told(page: Page, choice: Choice) -> None:
-    for ask in (page.steps.show_group, page.steps.show_map):
-        with pytest.raises(gr.Error, match="no longer kept"):
-            ask(choice, "inferno", event(group=0, groups=[0]))
+    asked = (choice, "inferno", event(group=0, groups=[0]))
+
+    with pytest.raises(gr.Error, match="no longer kept"):
+        page.steps.show_group(*asked)
+    with pytest.raises(gr.Error, match="no longer kept"):
+        page.steps.show_map(VISITOR, *asked)
 
 
 @pytest.mark.parametrize(
