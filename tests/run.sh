@@ -87,11 +87,10 @@ trap 'rm -f "$types"' EXIT
 mypy=$!
 
 heading "Tests"
-# Each worker gets whole files, which share the app and the networks that they start. One worker more
-# than there are cores: they often wait for a browser.
-workers=$("$python" -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+# Each worker gets whole files, which share the app and the networks that they start.
 failed=0
-OMP_NUM_THREADS=1 "$python" -m pytest --numprocesses "$workers" --dist loadfile "$@" || failed=1
+OMP_NUM_THREADS=1 "$python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@" ||
+    failed=1
 
 heading "Types"
 wait "$mypy" || failed=1

@@ -17,7 +17,7 @@ from groupcam.models.pool import BackboneKey
 from groupcam.ui import launch_options
 from groupcam.ui.page import Page
 from groupcam.ui.workbench import Workbench
-from tests.browser.driver import Driver
+from tests.browser.driver import STEPS, Driver
 from tests.chromium import launched_chromium
 
 WITHOUT_PICTURE = "groups=32"  # a link to a page that waits for one
@@ -75,6 +75,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub)
         cache = str(tmp_path_factory.mktemp("hub"))
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", cache)
+        # Enough to see curves grow and be stopped; most of a test's time would else go into them.
+        patch.setattr("groupcam.ui.workbench.CURVE_STEPS", STEPS)
         server = Page(Workbench())
         server.workbench.load(BackboneKey(DEFAULT_BACKBONE))
         demo = server.build()

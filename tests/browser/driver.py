@@ -8,7 +8,8 @@ from tests.support import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"
 CAT = EXAMPLES / "cat.jpg"
-POINTS = 113  # 112 steps and both ends, at 224 x 224
+STEPS = 56  # of a curve on the page under test: half as many as on the real one
+POINTS = STEPS + 1
 
 
 class Driver:

@@ -245,7 +245,8 @@ def test_where_motion_is_unwelcome_it_steps(open_page: OpenPage) -> None:
     driver.page.wait_for_function("window.places.length >= 2")
 
     first, second = driver.page.evaluate("window.places")[:2]
-    assert (first, second) == (pytest.approx(10, abs=1), pytest.approx(20, abs=1))
+    step = 100 / (POINTS - 1)  # it stands at points
+    assert (first, second) == (pytest.approx(10, abs=step), pytest.approx(20, abs=step))
 
 
 # --- pinned runs ---------------------------------------------------------------------------------
