@@ -45,7 +45,7 @@ def test_options_become_what_the_method_is_told(text: str, options: dict[str, An
         ("group_cam:groups=many", "groups .* must be int; got 'many'"),
         ("group_cam:groups", "name=value"),
         ("group_cam:groups=0", "groups must be at least 1"),
-        ("rise:masks=1.5", "masks .* must be int, below 2^53; got 1.5"),
+        ("rise:masks=1.5", r"masks .* must be int, below 2\^53; got 1.5"),
     ],
 )
 def test_what_is_no_method_or_option_is_refused(text: str, message: str) -> None:

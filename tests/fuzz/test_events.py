@@ -163,9 +163,10 @@ def test_colours_that_are_none_are_refused(page: Page, choice: Choice, color_map
 
 
 def test_groups_that_are_no_numbers_are_refused(page: Page, choice: Choice) -> None:
+    request = gr.Request(session_hash="visitor")
     several: list[list[Any]] = [[{}], [[]], ["\ud800"], [10**300], [None]]
     for groups in several:
-        answer = page.steps.show_map(choice, "inferno", sent({"groups": groups}))
+        answer = page.steps.show_map(request, choice, "inferno", sent({"groups": groups}))
         check_told(answer["blank"])
 
 
