@@ -32,6 +32,7 @@ from groupcam.metrics.perturbed import (
 from groupcam.metrics.protocols import DEFAULT_PROTOCOL, CurveProtocol
 from groupcam.metrics.refine import Refinement
 from groupcam.models import Backbone, View
+from groupcam.models.logits import check_finite
 from groupcam.saliency.capture import class_probability
 from groupcam.saliency.engine import forward, plan_of
 from groupcam.saliency.inputs import ClassIndices, PictureSource, prepare_inputs, resolve_classes
@@ -329,6 +330,7 @@ def curve_steps(
             classes = class_index[picture].expand(len(batch))
             logits = forward(backbone, batch)
             values = class_probability(logits, classes).cpu()
+            check_finite(values, backbone.name)
             curves[which, picture, places] = values
             found = _top_classes(logits, kept[-1])
             top.indices[which, picture, places] = found.indices.cpu()

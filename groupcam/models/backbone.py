@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from groupcam.errors import GroupCamError, did_you_mean, shown
 from groupcam.language import ENGLISH, say, speaking
+from groupcam.memory import is_out_of_memory
 from groupcam.models.catalogue import resolve_name
+from groupcam.models.exact import exact_float32
 from groupcam.models.hub import Progress
 from groupcam.models.input_size import (
     COMPLAINTS,
@@ -114,10 +116,10 @@ class Backbone:
     def frozen(self) -> Iterator[None]:
         """Hold the network still: locked, in evaluation mode, no parameter wants a gradient.
 
-        Modes, requires_grad flags and the global random state come back on exit, also after an
-        error. May be nested.
+        float32 is exact meanwhile, on a GPU too. Modes, requires_grad flags and the global random
+        state come back on exit, also after an error. May be nested.
         """
-        with self.lock:
+        with self.lock, exact_float32():
             modes = [(module, module.training) for module in self.network.modules()]
             wants = [(parameter, parameter.requires_grad) for parameter in self._parameters()]
             accelerators = [self.device] if self.device.type == "cuda" else []
@@ -225,7 +227,7 @@ def load_backbone(
         network.requires_grad_(False)
         classes = count_classes(network, preprocessing.input_size)
     except (MemoryError, *COMPLAINTS) as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise GroupCamError(_too_large(name, target)) from error
         # Without values, a look-up beyond the end of a table is not noticed.
         if size is not None and isinstance(error, IndexError):
@@ -235,7 +237,7 @@ def load_backbone(
         name=name,
         network=network,
         preprocessing=preprocessing,
-        class_names=library.class_names(architecture, built.tag, classes),
+        class_names=built.class_names or library.class_names(architecture, built.tag, classes),
         weights=built.info,
     )
 
@@ -267,14 +269,6 @@ def _checked_device(device: str | torch.device) -> torch.device:
     if target.type == "meta":
         raise GroupCamError("device must be able to compute; got 'meta'. Use 'cpu'.")
     return target
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether memory ran out; the CPU allocator has no error class of its own."""
-    signs = ("DefaultCPUAllocator", "not enough memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
-    )
 
 
 def _too_large(name: str, device: torch.device) -> str:

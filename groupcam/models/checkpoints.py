@@ -1,6 +1,7 @@
 """Reading a weights file without ever running code from it."""
 
 import hashlib
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model")  # how training scripts nest weights
 PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
 SHOWN_NAMES = 3
+CLASS_NAMES = "class_names"
+LONGEST_NAME = 300  # characters; longer ones are no names
 
 
 class BrokenFileError(GroupCamError):
@@ -51,6 +54,25 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # garbage makes torch's reader raise nearly every type
         raise BrokenFileError(_broken(path)) from error
     return _named_tensors(content, path)
+
+
+def class_names_in(path: Path) -> tuple[str, ...] | None:
+    """Return the names of the classes that a .safetensors file tells of, or None.
+
+    They stand in its metadata under `CLASS_NAMES`, as a JSON list of different texts.
+    """
+    if path.suffix != ".safetensors":
+        return None
+    with safetensors.safe_open(path, framework="pt") as file:
+        told = (file.metadata() or {}).get(CLASS_NAMES)
+    try:
+        names = json.loads(told or "null")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        return None
+    is_usable = len(set(names)) == len(names) and max(map(len, names), default=0) <= LONGEST_NAME
+    return tuple(names) if names and is_usable else None
 
 
 def sha256_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
@@ -24,3 +25,16 @@ def logits_of(answer: object, batch: int) -> Tensor:
             "Choose a classifier, or wrap the network so that it returns its logits."
         )
     return answer
+
+
+def check_finite(values: Tensor, network: str) -> None:
+    """Refuse logits, or probabilities made of them, that are no numbers.
+
+    Raises:
+        GroupCamError: one is NaN or infinite.
+    """
+    if not torch.isfinite(values).all():
+        raise GroupCamError(
+            f"The logits must be finite; {network} gave NaN or infinite values for this picture, "
+            "or for a part of it. Check the weights, or choose another network."
+        )

@@ -15,6 +15,7 @@ from groupcam.models.catalogue import list_backbones, resolve_name
 from groupcam.models.checkpoints import (
     SUFFIXES,
     BrokenFileError,
+    class_names_in,
     describe_mismatch,
     read_checkpoint,
     sha256_of,
@@ -46,6 +47,7 @@ class WeightedNetwork:
     network: nn.Module
     info: WeightsInfo
     tag: str | None  # the library's tag that transform and class names come from; None: default
+    class_names: tuple[str, ...] | None = None  # that the file tells; None: the library's
 
 
 def build_network(
@@ -79,6 +81,18 @@ def build_network(
         return built
     tag = _resolve_tag(library, name, architecture, str(weights))
     return _from_hub(library, name, architecture, tag, progress)
+
+
+def classifier_tensors(name: str) -> tuple[str, ...]:
+    """Return the names of a backbone's tensors whose shape depends on the number of classes.
+
+    Raises:
+        GroupCamError: unknown name.
+    """
+    library_name, architecture = resolve_name(name)
+    library = LIBRARIES[library_name]
+    skeleton = _skeleton(library, architecture, IMAGENET_CLASSES)
+    return tuple(_classifier_in(library, architecture, skeleton))
 
 
 def _from_package(library: Library, name: str, architecture: str) -> WeightedNetwork | None:
@@ -172,7 +186,11 @@ def _from_file(library: Library, name: str, architecture: str, path: Path) -> We
     if network is None:
         advice = _advice_for(skeleton, state_dict, classifier)
         raise GroupCamError(_does_not_fit(path, name, mismatch or "", advice))
-    return WeightedNetwork(network, WeightsInfo("file", str(path), sha256_of(path)), None)
+    info = WeightsInfo("file", str(path), sha256_of(path))
+    names = class_names_in(path)
+    if names is not None and len(names) != classes:
+        names = None
+    return WeightedNetwork(network, info, None, names)
 
 
 def _classifier_in(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from groupcam.errors import GroupCamError
 from groupcam.models import Backbone, TargetLayer, to_nchw
 from groupcam.models.bands import tensors_in
+from groupcam.models.logits import check_finite
 
 # Pictures a capture pass holds at once: its memory stays bounded for any N.
 PICTURES_AT_ONCE = 16
@@ -113,6 +114,7 @@ def _capture_part(
             f"target_layer must have a gradient to the logits; '{target_layer.name}' has none. "
             "Choose another layer."
         )
+    check_finite(logits, backbone.name)
     activations = to_nchw(output, target_layer)
     gradients = to_nchw(gradients, target_layer)
     if not (torch.isfinite(activations).all() and torch.isfinite(gradients).all()):

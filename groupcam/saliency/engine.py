@@ -12,13 +12,16 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from groupcam.memory import is_out_of_memory
 from groupcam.models import Backbone
+from groupcam.models.logits import check_finite
 from groupcam.saliency.config import Precision
-from groupcam.saliency.graph import CompiledGraph, GraphError, compile_graph
+from groupcam.saliency.graph import GraphError, compile_graph
 
 # On two CPU cores with EfficientNet-Lite0 in channels_last, 4 inputs at once ran twice as fast as
 # 32, whose activations do not stay in the cache.
@@ -34,12 +37,22 @@ AUTOCAST = {"bfloat16": torch.bfloat16}
 logger = logging.getLogger(__name__)
 
 
+class Forwards(Protocol):
+    """What may run in place of a network, as `graph.CompiledGraph` does."""
+
+    def stands_for(self, network: nn.Module, size: tuple[int, int]) -> bool:
+        """Return whether its answers are those of the network for inputs of a size (H, W)."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return logits (M, K) of inputs (M, 3, H, W)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """How the forwards of one backbone run."""
 
     micro_batch: int  # inputs in one forward pass
-    graph: CompiledGraph | None = None  # None: eager
+    graph: Forwards | None = None  # None: eager
 
 
 _PLANS: "weakref.WeakKeyDictionary[Backbone, Plan]" = weakref.WeakKeyDictionary()
@@ -56,6 +69,11 @@ def plan_of(backbone: Backbone) -> Plan:
     return Plan(MICRO_BATCH_CPU if backbone.device.type == "cpu" else MICRO_BATCH_GPU)
 
 
+def use(backbone: Backbone, plan: Plan) -> None:
+    """Let a backbone's forwards run by a plan from now on."""
+    _PLANS[backbone] = plan
+
+
 def forward(backbone: Backbone, inputs: Tensor, precision: Precision = "float32") -> Tensor:
     """Return logits (M, K) of inputs (M, 3, H, W), at most a micro-batch at a time.
 
@@ -68,7 +86,9 @@ def forward(backbone: Backbone, inputs: Tensor, precision: Precision = "float32"
         precision: number format of the network's large operations.
 
     Raises:
-        torch.OutOfMemoryError: there is no memory even for one input.
+        Exception: there is no memory even for one input; see `groupcam.memory`.
+        GroupCamError: the logits are not finite. On a GPU that is found out later, by who uses
+            them: a look at them here would make the next micro-batch wait.
     """
     parts: list[Tensor] = []
     start = 0
@@ -79,15 +99,17 @@ def forward(backbone: Backbone, inputs: Tensor, precision: Precision = "float32"
         if logits is None:
             fewer = len(part) // 2
             logger.warning("%s: memory ran out, %d inputs at once now", backbone.name, fewer)
-            _PLANS[backbone] = replace(plan, micro_batch=fewer)
+            use(backbone, replace(plan, micro_batch=fewer))
             continue
+        if not logits.is_cuda:
+            check_finite(logits, backbone.name)
         parts.append(logits)
         start += len(part)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _forward_part(
-    backbone: Backbone, graph: CompiledGraph | None, inputs: Tensor, precision: Precision
+    backbone: Backbone, graph: Forwards | None, inputs: Tensor, precision: Precision
 ) -> Tensor | None:
     """Return the logits of one micro-batch, or None when memory ran out and fewer may fit."""
     size = (inputs.shape[-2], inputs.shape[-1])
@@ -96,20 +118,20 @@ def _forward_part(
         if graph is not None and exact and graph.stands_for(backbone.network, size):
             try:
                 return graph(inputs)
-            except RuntimeError:
+            except (RuntimeError, MemoryError):
                 logger.warning("The graph of %s failed; eager from now on", backbone.name)
                 _PLANS.pop(backbone, None)
         try:
-            return _eager(backbone, inputs, precision)
-        except torch.OutOfMemoryError:
-            if len(inputs) == 1:
+            return eager(backbone, inputs, precision)
+        except (RuntimeError, MemoryError) as error:
+            if len(inputs) == 1 or not is_out_of_memory(error):
                 raise
     # Outside the handler, whose traceback would keep the activations in memory.
     return None
 
 
-def _eager(backbone: Backbone, inputs: Tensor, precision: Precision = "float32") -> Tensor:
-    """Return the network's own logits."""
+def eager(backbone: Backbone, inputs: Tensor, precision: Precision = "float32") -> Tensor:
+    """Return the network's own logits (M, K) of one micro-batch (M, 3, H, W)."""
     device = inputs.device.type
     dtype = AUTOCAST.get(precision)
     with (
@@ -133,7 +155,7 @@ def prepare(backbone: Backbone) -> Plan:
         except GraphError as error:
             logger.info("%s stays eager: %s", backbone.name, error)
     plan = _fastest(backbone, graph)
-    _PLANS[backbone] = plan
+    use(backbone, plan)
     return plan
 
 
@@ -146,6 +168,11 @@ def prepare_in_background(backbone: Backbone) -> None:
             # No daemon: a process that ends while OpenVINO compiles would end with an abort.
             _worker = threading.Thread(target=_prepare_waiting, name="prepare", daemon=False)
             _worker.start()
+
+
+def is_preparing() -> bool:
+    """Return whether backbones are being prepared in the background."""
+    return _worker is not None
 
 
 def _prepare_waiting() -> None:
@@ -165,7 +192,7 @@ def _prepare_waiting() -> None:
         del backbone  # waiting must not keep it alive
 
 
-def _fastest(backbone: Backbone, graph: CompiledGraph | None) -> Plan:
+def _fastest(backbone: Backbone, graph: Forwards | None) -> Plan:
     """Return the plan that took the least time a picture in a short trial."""
     sizes = TRIED_ON_CPU if backbone.device.type == "cpu" else TRIED_ON_GPU
     kinds = [None] if graph is None else [graph, None]
@@ -190,8 +217,10 @@ def _seconds_each(backbone: Backbone, plan: Plan, inputs: Tensor) -> float:
             if plan.graph is not None:
                 plan.graph(inputs)
             else:
-                _eager(backbone, inputs)
-        except torch.OutOfMemoryError:
+                eager(backbone, inputs)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             return math.inf
         if inputs.is_cuda:
             torch.cuda.synchronize(inputs.device)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from groupcam.models import Backbone
+from groupcam.models.logits import check_finite
 from groupcam.saliency import engine
 from groupcam.saliency.capture import class_probability
 from groupcam.saliency.config import Precision
@@ -125,4 +126,5 @@ def score_masks(
         )
         is_scored[picture, group], spans[picture, group] = True, span
         yield scores(min(start + at_once, len(pictures)))
+    check_finite(probability, backbone.name)
     return scores(len(pictures))

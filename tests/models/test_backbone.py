@@ -3,6 +3,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -353,6 +354,36 @@ def test_frozen_network_is_still_and_comes_back_as_found(blocks: Backbone) -> No
     assert [module.training for module in network.modules()] == modes
     assert [parameter.requires_grad for parameter in network.parameters()] == wants
     torch.testing.assert_close(torch.get_rng_state(), random_state)
+
+
+def precisions() -> list[str]:
+    backends: Any = torch.backends  # its type names no cudnn.conv
+    parts = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    return [part.fp32_precision for part in parts]
+
+
+def test_float32_is_exact_on_a_gpu_until_the_last_thread_has_left(
+    blocks: Backbone, tiny_cnn: Backbone
+) -> None:
+    before = precisions()
+    is_inside, may_leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with tiny_cnn.frozen():
+            is_inside.set()
+            may_leave.wait(5)
+
+    assert "tf32" in before  # else this test shows nothing
+    with blocks.frozen():
+        assert precisions() == ["ieee"] * 3
+        thread = threading.Thread(target=hold)
+        thread.start()
+        assert is_inside.wait(5)
+    assert precisions() == ["ieee"] * 3
+    may_leave.set()
+    thread.join(5)
+
+    assert precisions() == before
 
 
 def test_only_one_thread_at_a_time_holds_a_frozen_network(blocks: Backbone) -> None:

@@ -22,6 +22,7 @@ import torch
 from groupcam.errors import Cancelled, WeightsUnavailableError
 from groupcam.models import downloads, load_backbone
 from groupcam.models.hub import HubFile, UrlFile
+from tests.support import ROOT
 
 REPOSITORY = "timm/test_resnet.r160_in1k"
 COMMIT = "0" * 40
@@ -33,7 +34,7 @@ class Server(http.server.ThreadingHTTPServer):
     """Serves `files` by path, in the way of `mode` unless `plan` has another for the next GET.
 
     up: all of it; cut: half of what was asked for; stall: half, then silence; down: no answer;
-    digits: that HTTP status.
+    slow: an eighth every tenth of a second; digits: that HTTP status.
     """
 
     daemon_threads = True
@@ -93,6 +94,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if with_body:
             half = start + (total - start) // 2
+            if mode == "slow":
+                for part in range(start, total, total // 8):
+                    self.wfile.write(content[part : part + total // 8])
+                    self.wfile.flush()
+                    time.sleep(0.1)
+                return
             self.wfile.write(content[start : half if mode in ("cut", "stall") else total])
             if mode == "stall":
                 self.wfile.flush()
@@ -396,6 +403,52 @@ def test_cached_hub_file_that_was_altered_is_removed(server: Server, hub_cache: 
 def test_server_that_is_down_is_reported(torch_home: Path) -> None:
     with pytest.raises(WeightsUnavailableError, match=r"127.0.0.1:9 .*refused"):
         UrlFile("http://127.0.0.1:9/net.pth").download()
+
+
+FETCH = """
+import sys
+from groupcam.models.hub import UrlFile
+UrlFile(sys.argv[1]).download(lambda _, done, total: print(done, flush=True))
+"""
+
+
+def test_a_process_that_is_killed_while_it_downloads_leaves_what_the_next_goes_on_with(
+    server: Server, torch_home: Path
+) -> None:
+    server.files["/net.pth"] = CONTENT
+    server.plan = ["stall"]
+    half = len(CONTENT) // 2
+    command = [sys.executable, "-c", FETCH, f"{server.url}/net.pth"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == half:
+                break
+        process.kill()
+    assert parts(torch_home)[0].stat().st_size <= half
+    kept = parts(torch_home)[0].stat().st_size
+    server.wanted = []
+
+    assert UrlFile(f"{server.url}/net.pth").download().read_bytes() == CONTENT
+
+    assert server.wanted == [f"bytes={kept}-" if kept else None]
+    assert [path.name for path in torch_home.iterdir()] == ["net.pth"]
+
+
+def test_a_slow_hub_is_waited_for(
+    server: Server, torch_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "STALL_S", 0.4)
+    server.files["/net.pth"] = CONTENT
+    server.mode = "slow"
+    steps: list[int] = []
+    begun = time.monotonic()
+
+    path = UrlFile(f"{server.url}/net.pth").download(lambda _, done, total: steps.append(done))
+
+    assert path.read_bytes() == CONTENT
+    assert time.monotonic() - begun > 0.4
+    assert len(set(steps)) > 4
 
 
 # The hub client reads its address and cache folder when it is imported: hence a process, and

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -353,3 +354,25 @@ def test_code_in_torch_hubs_folder_does_not_run(torch_home: Path, tmp_path: Path
         load_backbone(SQUEEZENET)
     assert (torch_home / SQUEEZENET_FILE).exists()  # a new download would bring the same
     assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        ('["owl", "cup"]', ("owl", "cup")),
+        ('["owl", "owl"]', ("class 0", "class 1")),
+        ('["owl"]', ("class 0", "class 1")),
+        ('["owl", 3]', ("class 0", "class 1")),
+        ("[" * 5000, ("class 0", "class 1")),
+        (json.dumps(["owl", "x" * 301]), ("class 0", "class 1")),
+    ],
+    ids=["names", "twice", "too few", "a number", "no JSON", "too long"],
+)
+def test_a_file_may_tell_the_names_of_its_classes(
+    tmp_path: Path, told: str, names: tuple[str, ...]
+) -> None:
+    state_dict = timm.create_model("test_resnet", num_classes=2).state_dict()
+    path = tmp_path / "named.safetensors"
+    safetensors.torch.save_file(state_dict, path, {"class_names": told})
+
+    assert load_backbone(SMALL, path).class_names == names

@@ -32,7 +32,7 @@ def compiled(tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(len(inputs))
         return answer(graph, inputs)
 
-    engine._PLANS[tiny_cnn] = Plan(8, compile_graph(tiny_cnn))
+    engine.use(tiny_cnn, Plan(8, compile_graph(tiny_cnn)))
     monkeypatch.setattr(CompiledGraph, "__call__", counted)
     return calls
 
@@ -43,7 +43,7 @@ def test_explanations_by_graph_are_those_of_the_network(lite0: Backbone) -> None
     eager = explain(lite0, inputs, config)
 
     try:
-        engine._PLANS[lite0] = Plan(4, compile_graph(lite0))
+        engine.use(lite0, Plan(4, compile_graph(lite0)))
         by_graph = explain(lite0, inputs, config)
     finally:
         del engine._PLANS[lite0]
@@ -166,7 +166,7 @@ def test_micro_batches_are_halved_until_they_fit_into_memory() -> None:
     network = backbone.network
     assert isinstance(network, Small)
     inputs = pictures(backbone, 9)
-    engine._PLANS[backbone] = Plan(8)
+    engine.use(backbone, Plan(8))
 
     logits = forward(backbone, inputs)
 

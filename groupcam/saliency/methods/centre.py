@@ -16,12 +16,17 @@ DEVIATION = 0.25  # of the Gaussian, as a part of each side
 def centre(backbone: Backbone, inputs: Tensor, layer: TargetLayer, class_index: Tensor) -> Steps:
     """Return the steps of the centre control; see `Method`."""
     yield Progress(0, 0)
+    gaussian = centred_gaussian(size_of(inputs))
+    return to_maps(gaussian.expand(len(inputs), -1, -1), size_of(inputs), 0, 0)
+
+
+def centred_gaussian(size: tuple[int, int]) -> Tensor:
+    """Return the Gaussian at the size of a picture, (H, W), above 0 and at most 1."""
     rows, columns = (
         torch.exp(-(((torch.arange(length) + 0.5) / length - 0.5) ** 2) / (2 * DEVIATION**2))
-        for length in size_of(inputs)
+        for length in size
     )
-    gaussian = rows[:, None] * columns
-    return to_maps(gaussian.expand(len(inputs), -1, -1), size_of(inputs), 0, 0)
+    return rows[:, None] * columns
 
 
 METHODS = (Method("centre", "Centre", "", "control", centre),)
