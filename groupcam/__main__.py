@@ -20,6 +20,7 @@ VERBS = {
     "explain": "Explain one picture: map, group masks, curves and numbers as files in a folder.",
     "evaluate": "Compare methods on a folder of pictures: tables, plots, a report; can be resumed.",
     "results": "Show the tables of finished evaluations again, or write them into a README.",
+    "finetune": "Train a classifier on, with Group-CAM as data augmentation, or its controls.",
     "backbones": "List the networks that can be explained, those ready offline first.",
     "weights": "List all pretrained weights with size, data set, licence and accuracy.",
     "layers": "List the layers of a network that can be explained.",

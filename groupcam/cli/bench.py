@@ -7,6 +7,7 @@ from pathlib import Path
 from groupcam.cli.bars import run_with_bar
 from groupcam.cli.table import print_table
 from groupcam.errors import GroupCamError
+from groupcam.evaluate.bench.augmenting import AugmentingCost, augmenting_steps, save_costs
 from groupcam.evaluate.bench.early import NEAR, SHARE, EarlyAreas, early_steps, save_early
 from groupcam.evaluate.bench.pictures import picture_files
 from groupcam.evaluate.bench.report import (
@@ -32,6 +33,7 @@ RESULTS_FILE = "bench.json"
 PLOT_FILE = "bench.png"
 CHECKS_FILE = "speedups.json"
 EARLY_FILE = "early_areas.json"
+AUGMENTING_FILE = "augmenting.json"
 DEFAULTS = BenchSettings()
 
 
@@ -108,6 +110,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--limit", metavar="N", type=_positive, help="only N pictures, spread over the folder"
     )
+    parser.add_argument(
+        "--augment",
+        metavar="N",
+        type=_positive,
+        help="instead measure what augmenting a batch of N pictures for a training costs beside "
+        f"its bare forward passes; with --out, written as {AUGMENTING_FILE}",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -123,6 +132,9 @@ def run(args: argparse.Namespace) -> None:
         _make_folder(args.out)
     if args.check_speedups is not None:
         _check_speedups(args)
+        return
+    if args.augment is not None:
+        _measure_augmenting(args)
         return
     pictures = () if args.pictures is None else picture_files(args.pictures)
     settings = BenchSettings(
@@ -199,6 +211,34 @@ def _check_speedups(args: argparse.Namespace) -> None:
         [
             (one.backbone, str(one.pictures), f"{one.near:.1%}", f"{one.both_near:.1%}")
             for one in early
+        ],
+    )
+
+
+def _measure_augmenting(args: argparse.Namespace) -> None:
+    """Measure every backbone and print a line each."""
+    files = () if args.pictures is None else picture_files(args.pictures)
+    costs: list[AugmentingCost] = []
+    for name in args.backbones:
+        steps = augmenting_steps(
+            name, args.augment, repeats=args.repeats, device=args.device, files=files
+        )
+        costs.append(run_with_bar(f"Augmenting with {name}", steps, lambda step: step))
+        if args.out is not None:
+            save_costs(costs, args.out / AUGMENTING_FILE)
+    _print_rows(
+        ("Network", "Pictures", "Forwards", "Augmenting", "Bare forwards", "Bare by", "Ratio"),
+        [
+            (
+                cost.backbone,
+                str(cost.batch),
+                str(cost.forward_passes),
+                f"{cost.augmenting.median_s:.2f} s",
+                f"{cost.bare.median_s:.2f} s",
+                cost.floor,
+                f"{cost.ratio.median:.2f} ({cost.ratio.low:.2f} to {cost.ratio.high:.2f})",
+            )
+            for cost in costs
         ],
     )
 

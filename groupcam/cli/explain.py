@@ -5,15 +5,14 @@ the registries of presets, views and colour maps.
 """
 
 import argparse
-import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
 from groupcam.cli.bars import download_bars, run_with_bar
+from groupcam.cli.config_options import add_config_options, given_config
 from groupcam.cli.result_folder import (
     MANIFEST,
     check_archive_path,
@@ -26,7 +25,7 @@ from groupcam.metrics import Curves, curve_steps
 from groupcam.models import DEFAULT_BACKBONE, Backbone, View, load_backbone
 from groupcam.models.checkpoints import sha256_of
 from groupcam.render.heatmap import COLOR_MAPS, DEFAULT_COLOR_MAP, DEFAULT_OPACITY
-from groupcam.saliency import CHOICES, PRESETS, Explanation, GroupCamConfig, explain_steps
+from groupcam.saliency import PRESETS, Explanation, GroupCamConfig, explain_steps
 from groupcam.share.files import archive_of, files_of, json_of
 from groupcam.share.record import Network, Record, manifest_of
 
@@ -46,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="default",
         help="settings to start from; options given below take their places (default: default)",
     )
-    _add_config_options(settings)
+    add_config_options(settings)
 
     result = parser.add_argument_group("result")
     result.add_argument(
@@ -109,9 +108,7 @@ def _shown_name(path: str) -> str:
 def config_of(args: argparse.Namespace) -> GroupCamConfig:
     """Return the preset's settings with the given options in their places."""
     preset = GroupCamConfig() if args.preset == "default" else PRESETS[args.preset]
-    names = {field.name for field in dataclasses.fields(GroupCamConfig)}
-    given = {name: value for name, value in vars(args).items() if name in names}
-    return dataclasses.replace(preset, **given)
+    return given_config(args, preset)
 
 
 def _add_network_options(group: Any) -> None:
@@ -155,48 +152,6 @@ def _add_network_options(group: Any) -> None:
         help="the model's own crop, or the whole picture: stretched (whole) or with a border "
         "(fit) (default: %(default)s)",
     )
-
-
-def _add_config_options(group: Any) -> None:
-    """Add one option for every setting. One that is not given leaves no trace in the namespace.
-
-    Ranges are checked by GroupCamConfig.
-    """
-    for field in dataclasses.fields(GroupCamConfig):
-        choices = CHOICES.get(field.name)
-        group.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            choices=choices,
-            type=str if choices else _number_type(field.type),
-            metavar=None if choices else "N",
-            default=argparse.SUPPRESS,
-            help=f"{field.metadata['help']} ({_range_words(field)}default: {field.default})",
-        )
-
-
-def _range_words(field: "dataclasses.Field[Any]") -> str:
-    """Return the setting's range as the help shows it, or nothing for one that has none."""
-    minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
-    if minimum is None:
-        return ""
-    return f"from {minimum}, " if maximum is None else f"{minimum} to {maximum}, "
-
-
-def _number_type(annotation: Any) -> Callable[[str], int | float | None]:
-    """Return what turns an option's text into the value of a numeric setting."""
-    if annotation is int:
-        return int
-    return _number_or_none if type(None) in get_args(annotation) else float
-
-
-def _number_or_none(text: str) -> float | None:
-    """Return the number, or None for the word "none"."""
-    if text.lower() == "none":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number or none; got '{text}'") from None
 
 
 def _input_size(text: str) -> int | tuple[int, int]:

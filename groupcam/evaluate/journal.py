@@ -27,6 +27,7 @@ class Journal:
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
+        self._header = header
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
         try:
             self._lock.acquire(timeout=0)
@@ -61,6 +62,12 @@ class Journal:
     def add(self, entry: Mapping[str, Any]) -> None:
         """Write down one entry."""
         self._write(entry)
+
+    def keep(self, entries: list[Entry]) -> None:
+        """Put these entries in the place of all that the file has."""
+        self._file.close()
+        rewrite_journal(self.path, self._header, entries)
+        self._file = self.path.open("ab")
 
     def close(self) -> None:
         """Let others write."""

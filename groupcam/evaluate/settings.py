@@ -114,9 +114,9 @@ def protocol_card(settings: EvaluateSettings, data: DataSet) -> dict[str, Any]:
         settings: of the evaluation.
         data: the pictures that are evaluated.
     """
-    card: dict[str, Any] = {"settings": _plain(dataclasses.asdict(settings))}
-    card["methods"] = {variant.name: _plain(variant.settings) for variant in settings.variants}
-    card["curves"] = _plain(dataclasses.asdict(PRESETS[settings.protocol]))
+    card: dict[str, Any] = {"settings": plain(dataclasses.asdict(settings))}
+    card["methods"] = {variant.name: plain(variant.settings) for variant in settings.variants}
+    card["curves"] = plain(dataclasses.asdict(PRESETS[settings.protocol]))
     card["data"] = {
         "kind": data.kind,
         "pictures": len(data.samples),
@@ -145,11 +145,11 @@ def differences(card: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return tuples as lists, as JSON has them."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
 def _require_some(name: str, values: tuple[str, ...]) -> None:

@@ -73,8 +73,11 @@ class Workers:
 
 
 @contextmanager
-def joined_workers() -> Iterator[Workers]:
+def joined_workers(backend: str = "gloo") -> Iterator[Workers]:
     """Join the other workers that the environment tells of, or work alone.
+
+    Args:
+        backend: of torch.distributed.
 
     Raises:
         GroupCamError: they cannot be found.
@@ -84,7 +87,7 @@ def joined_workers() -> Iterator[Workers]:
         yield Workers()
         return
     try:
-        dist.init_process_group("gloo", timeout=MEETING)
+        dist.init_process_group(backend, timeout=MEETING)
     except (RuntimeError, ValueError) as error:
         raise GroupCamError(
             f"All {count} workers must find each other; {str(error).splitlines()[0]}. Start them "

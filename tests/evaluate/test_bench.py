@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -425,3 +426,23 @@ def test_options_that_say_nothing_are_refused(
 ) -> None:
     assert main(["bench", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+# --- augmenting --------------------------------------------------------------------------------
+
+
+def test_the_bare_forwards_are_as_many_as_augmenting_makes(tmp_path: Path) -> None:
+    (cost,) = augmented_costs(tmp_path)
+
+    assert 2 * 3 < cost["forward_passes"] <= 3 * (2 + 32)
+    assert len(cost["augmenting"]["seconds"]) == len(cost["bare"]["seconds"]) == 2
+    low, high = cost["ratio"]["low"], cost["ratio"]["high"]
+    assert 0 < low <= cost["ratio"]["median"] <= high
+
+
+def augmented_costs(out: Path) -> list[dict[str, Any]]:
+    """Measure a small network by the command."""
+    options = ["--backbones", SMALL, "--augment", "3", "--repeats", "2", "--out", str(out)]
+    assert main(["bench", *options]) == 0
+    found: list[dict[str, Any]] = json.loads((out / "augmenting.json").read_text("utf-8"))
+    return found
