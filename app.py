@@ -1,9 +1,10 @@
 """The web app: python app.py [--host HOST] [--port PORT] [--mcp].
 
-Environment: GROUPCAM_DEVICE names the device ("cpu"), GROUPCAM_MAX_PARAMETERS the largest backbone
-that visitors may load ("100M"; not set: any), GROUPCAM_BACKBONE_BYTES the memory for loaded ones,
-GROUPCAM_MCP=1 serves the endpoints to language models too, as --mcp does, GROUPCAM_LOG=json makes
-every line of the log a JSON object. GET /health tells how the app is.
+Environment: GROUPCAM_DEVICE names the device ("cpu"; "zerogpu" for a ZeroGPU Space),
+GROUPCAM_MAX_PARAMETERS the largest backbone that visitors may load ("100M"; not set: any),
+GROUPCAM_BACKBONE_BYTES the memory for loaded ones, GROUPCAM_MCP=1 serves the endpoints to language
+models too, as --mcp does, GROUPCAM_LOG=json makes every line of the log a JSON object. GET /health
+tells how the app is.
 """
 
 import argparse
@@ -13,7 +14,10 @@ from typing import Any
 
 # No look-ups of Gradio's own; set before the import, which reads it.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# After every event Gradio would make a table of the last 10,000, which nobody can ask for here.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
+from groupcam.errors import GroupCamError
 from groupcam.ui import build_demo, launch_options, tool_options
 from groupcam.ui.event_log import JsonLines
 from groupcam.ui.service import Service
@@ -79,7 +83,10 @@ def set_up_log() -> None:
 
 
 service = Service()
-demo = build_demo(**settings_from_environment(), service=service)
+try:
+    demo = build_demo(**settings_from_environment(), service=service)
+except GroupCamError as error:
+    raise SystemExit(str(error)) from error
 
 if __name__ == "__main__":
     arguments = parse_arguments()

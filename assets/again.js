@@ -1,7 +1,7 @@
-// Work in turns (ui/turns.py): every new value asks for the next turn.
+// Work in turns (ui/turns.py): every new value asks for the next turn, at once or in some seconds.
 let last = props.value?.turn;
 watch("value", () => {
   if (props.value?.turn === last) return;
   last = props.value?.turn;
-  trigger("again", {});
+  setTimeout(() => trigger("again", {}), 1000 * (props.value?.in_s ?? 0));
 });

@@ -82,9 +82,9 @@ const ask_map = () => {
   asked.map = ++serial;
   trigger("switch", { groups: on, serial });
 };
-const ask_curves = ({ blank, turn }) => {
+const ask_curves = ({ blank }) => {
   if (blank || !off.size) return;
-  const question = { groups: props.value.order.filter((group) => !off.has(group)), serial: asked.map, turn };
+  const question = { groups: props.value.order.filter((group) => !off.has(group)), serial: asked.map };
   wait = setTimeout(() => trigger("trace", question), 300);
 };
 

@@ -9,6 +9,7 @@ import gradio as gr
 from groupcam.language import TRANSLATIONS
 from groupcam.models import DEFAULT_BACKBONE
 from groupcam.models.pool import BackboneKey
+from groupcam.ui import zero_gpu
 from groupcam.ui.components import ASSETS
 from groupcam.ui.page import Page
 from groupcam.ui.service import Service
@@ -26,10 +27,19 @@ def build_demo(
 ) -> gr.Blocks:
     """Return the page in all languages; launch it with `launch_options()`.
 
-    The arguments are those of `Workbench`, and the service that watches what runs networks. The
-    default backbone is loaded meanwhile, in a thread.
+    The arguments are those of `Workbench`, a device also "zerogpu", and the service that watches
+    what runs networks. The default backbone is loaded meanwhile, in a thread.
+
+    Raises:
+        GroupCamError: there is no ZeroGPU here.
     """
-    workbench = Workbench(device, max_parameters=max_parameters, backbone_bytes=backbone_bytes)
+    is_lent = device == zero_gpu.DEVICE
+    workbench = Workbench(
+        "cpu" if is_lent else device,
+        max_parameters=max_parameters,
+        backbone_bytes=backbone_bytes,
+        prepare=zero_gpu.lender() if is_lent else None,
+    )
     key = BackboneKey(DEFAULT_BACKBONE)
     # No daemon: a process that ends while torch works would end with an abort.
     threading.Thread(target=workbench.load, args=[key], name="first backbone").start()

@@ -6,12 +6,14 @@ What they take is described in parameters.py, what they answer in answers.py.
 """
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import io
-import logging
 import textwrap
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +38,7 @@ from groupcam.ui.answers import Answer, schema_of
 from groupcam.ui.compared import Begun, Compared, Completed, Failed
 from groupcam.ui.comparison import MOST, Comparisons, check_count
 from groupcam.ui.components import MODEL_QUEUE, checked_settings
+from groupcam.ui.event_log import log_accident
 from groupcam.ui.forecast import takes_settings
 from groupcam.ui.layout import TOP_CLASSES
 from groupcam.ui.parameters import (
@@ -52,14 +55,20 @@ from groupcam.ui.payloads import checked_text
 from groupcam.ui.pointing import parse_box, pointing
 from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted, fitted
 from groupcam.ui.uploads import uploaded_path
-from groupcam.ui.workbench import Workbench
+from groupcam.ui.workbench import TICK_S, Workbench
 
 OVERLAY_SIDE_PX = 448  # of the answer's overlays, so that six of them are no burden
 MOST_PASSES = 3000  # a call is answered in one go, while others wait
+CALL_S = 300.0  # likewise: a call that takes longer is given up
+LOAD_S = 20.0  # likewise, for a network; fetching it goes on
+SIGN_S = 0.25  # between signs of life: how soon the work of a caller who has left ends
 MOST_SAID = 2000  # characters of an error
 
 Found = TypeVar("Found", Predicted, Explained, Finished)
-logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+Steps = Generator[None, None, Result]
+"""Yields nothing after every micro-batch; closing it ends the work."""
+Work = Steps[Answer | Sequence[Answer]]
 
 
 def add_endpoints(workbench: Workbench, comparisons: Comparisons) -> None:
@@ -67,7 +76,7 @@ def add_endpoints(workbench: Workbench, comparisons: Comparisons) -> None:
     endpoints = Endpoints(workbench, comparisons)
     image = gr.Image(visible=False, type="filepath", image_mode=None, label=IMAGE_TEXT)
     shared = {one.name: one.component() for one in (*NETWORK, *TARGET, *SETTINGS, *COMPARED)}
-    listed: Sequence[tuple[Callable[..., Any], Any, tuple[Parameter, ...]]] = (
+    listed: Sequence[tuple[Callable[..., Work], Any, tuple[Parameter, ...]]] = (
         (endpoints.predict, answers.Predictions, NETWORK),
         (endpoints.layers, list[answers.Layer], (BACKBONE,)),
         (endpoints.explain, answers.Explained, (*NETWORK, *TARGET, *SETTINGS)),
@@ -126,14 +135,14 @@ class Endpoints:
         self._workbench = workbench
         self._comparisons = comparisons
 
-    def predict(self, *, image: Any, backbone: Any, view: Any) -> Answer:
+    def predict(self, *, image: Any, backbone: Any, view: Any) -> Work:
         """Tell what an image classifier sees in a picture: its five most probable classes.
 
         Costs one forward pass of the network, a fraction of a second. Use it first, to learn which
         classes there are to explain.
         """
-        asked = self._asked(image, backbone, view)
-        event = self._run(Predicted, asked)
+        asked = yield from self._asked(image, backbone, view)
+        event = yield from self._run(Predicted, asked)
         return answers.Predictions(
             **asked.facts,
             backbone=event.backbone.name,
@@ -143,16 +152,16 @@ class Endpoints:
             ],
         )
 
-    def layers(self, *, backbone: Any) -> list[Answer]:
+    def layers(self, *, backbone: Any) -> Work:
         """List the layers of an image classifier that can be explained, in order of execution.
 
         Needs no picture. Use it to choose a target_layer for the other calls: early layers are
         fine and say little about the class, late ones are coarse and say much.
         """
-        loaded = self._workbench.load(BackboneKey(checked_text("backbone", backbone)))
+        loaded = yield from self._load(backbone)
         return [answers.Layer(**dataclasses.asdict(layer)) for layer in target_layers(loaded)]
 
-    def explain(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+    def explain(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Work:
         """Show where an image classifier looks for a class, by Group-CAM: a saliency map.
 
         The channels of a layer are put into groups, each group becomes a mask, and the picture is
@@ -160,8 +169,8 @@ class Endpoints:
         mask weighs in the map. Costs a forward pass for each group and two more, about a second
         at 32 groups on a CPU; the same call again costs nothing while its result is kept.
         """
-        asked = self._asked_with(options, image, backbone, view)
-        run = self._run(Explained, asked).run
+        asked = yield from self._asked_with(options, image, backbone, view)
+        run = (yield from self._run(Explained, asked)).run
         explanation = run.explanation
         overlay = views.saved_overlay(run, DEFAULT_COLOR_MAP, DEFAULT_OPACITY)
         _, png = cv2.imencode(".png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
@@ -183,7 +192,7 @@ class Endpoints:
             overlay="data:image/png;base64," + base64.b64encode(png.tobytes()).decode(),
         )
 
-    def curves(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+    def curves(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Work:
         """Check a Group-CAM map against the network: insertion and deletion curves with areas.
 
         Pixels are taken in order of falling saliency: insertion puts them into the blurred picture,
@@ -191,8 +200,8 @@ class Endpoints:
         class probability rise early and fall early. Costs what the map costs and about 226 forward
         passes more, some seconds on a CPU. Areas compare only within one protocol.
         """
-        asked = self._asked_with(options, image, backbone, view)
-        run = self._run(Finished, asked).run
+        asked = yield from self._asked_with(options, image, backbone, view)
+        run = (yield from self._run(Finished, asked)).run
         assert run.curves is not None  # a finished run has them
         return answers.Curves(
             **asked.facts,
@@ -209,7 +218,7 @@ class Endpoints:
             protocol=dataclasses.asdict(run.curves.protocol),
         )
 
-    def compare(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Answer:
+    def compare(self, *, image: Any, backbone: Any, view: Any, **options: Any) -> Work:
         """Compare 2 to 6 saliency methods on one picture and class: maps, areas, cost.
 
         All explain the same class of the same network at the same layer; a method that cannot be
@@ -227,8 +236,8 @@ class Endpoints:
             check_count("method", methods)
         variants = [parse_variant(checked_text("method", name)) for name in methods]
         target = {name: options[name] for name in ("target_layer", "class_name")}
-        asked = self._asked(image, backbone, view, **target)
-        found, failed = self._compared(asked.choice, methods)
+        asked = yield from self._asked(image, backbone, view, **target)
+        found, failed = yield from self._compared(asked.choice, methods)
         protocols = [one.curves.protocol for one in found.values() if one.curves is not None]
         return answers.Comparison(
             **asked.facts,
@@ -252,12 +261,13 @@ class Endpoints:
 
     def _compared(
         self, choice: Choice, methods: list[str]
-    ) -> tuple[dict[int, Compared], dict[int, str]]:
+    ) -> Steps[tuple[dict[int, Compared], dict[int, str]]]:
         """Return the results, and why there is none, by the method's place."""
         found: dict[int, Compared] = {}
         failed: dict[int, str] = {}
         passes = 0
         for event in self._comparisons.steps(choice, "method", methods):
+            yield
             if isinstance(event, Begun):
                 passes += event.map_passes or 0
                 if passes > MOST_PASSES:
@@ -272,11 +282,13 @@ class Endpoints:
                 failed[event.place] = event.reason
         return found, failed
 
-    def _asked_with(self, options: dict[str, Any], image: Any, backbone: Any, view: Any) -> Asked:
+    def _asked_with(
+        self, options: dict[str, Any], image: Any, backbone: Any, view: Any
+    ) -> Steps[Asked]:
         """Return a request with settings of its own."""
         target = {name: options.pop(name) for name in ("target_layer", "class_name")}
         _, config = checked_settings(view, options)
-        return self._asked(image, backbone, view, config, **target)
+        return (yield from self._asked(image, backbone, view, config, **target))
 
     def _asked(
         self,
@@ -287,13 +299,13 @@ class Endpoints:
         *,
         target_layer: Any = "",
         class_name: Any = "",
-    ) -> Asked:
+    ) -> Steps[Asked]:
         """Return what was asked for; the backbone is loaded, and names are checked by it."""
         path = uploaded_path(image)
         layer_name = checked_text("target_layer", target_layer)
         name = checked_text("class_name", class_name)
         view, _ = checked_settings(view, {})
-        loaded = self._workbench.load(BackboneKey(checked_text("backbone", backbone)))
+        loaded = yield from self._load(backbone)
         layer = resolve_target_layer(loaded, layer_name or None)
         if name:
             name = loaded.class_names[loaded.class_index_of(name)]
@@ -308,14 +320,28 @@ class Endpoints:
         )
         return Asked(choice, picture, _sha256(path), loaded, layer)
 
-    def _run(self, wanted: type[Found], asked: Asked) -> Found:
+    def _load(self, backbone: Any) -> Steps[Backbone]:
+        """Return a backbone; one that takes long to fetch is fetched on while others are served."""
+        key = BackboneKey(checked_text("backbone", backbone))
+        deadline = time.monotonic() + LOAD_S
+        outcome = self._workbench.load_apart(key)
+        while not wait([outcome], TICK_S).done:
+            yield
+            if time.monotonic() > deadline:
+                raise GroupCamError(
+                    f"backbone {key.name} must be ready within {LOAD_S:.0f} s; it is still being "
+                    "fetched, which goes on. Call again in a minute."
+                )
+        return outcome.result()
+
+    def _run(self, wanted: type[Found], asked: Asked) -> Steps[Found]:
         """Run until the wanted event and return it."""
-        events: Any = self._workbench.run_steps(asked.choice)
-        event: Event
-        for event in events:
-            if isinstance(event, wanted):
-                events.close()
-                return event
+        with contextlib.closing(self._workbench.run_steps(asked.choice)) as events:
+            event: Event
+            for event in events:
+                if isinstance(event, wanted):
+                    return event
+                yield
         raise RuntimeError(f"The run ended without {wanted.__name__}.")
 
 
@@ -374,23 +400,39 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _served(function: Callable[..., Any]) -> Callable[..., Any]:
+def _served(function: Callable[..., Work]) -> Callable[..., Iterator[Any]]:
     """Return an endpoint's function for Gradio, with its name and text, that gives plain values.
 
-    What the caller can mend becomes one sentence, and everything else is hidden.
+    What the caller can mend becomes one sentence, and everything else is hidden. Signs of life on
+    the way end the work of a caller who has left; they are null.
     """
 
-    def served(**named: Any) -> Any:
+    def served(**named: Any) -> Iterator[Any]:
+        begun = told = time.monotonic()
         try:
-            answer = function(**named)
+            with contextlib.closing(function(**named)) as steps:
+                while True:
+                    try:
+                        next(steps)
+                    except StopIteration as end:
+                        answer = end.value
+                        break
+                    if time.monotonic() > begun + CALL_S:
+                        raise GroupCamError(
+                            f"A call must be answered within {CALL_S:.0f} s, so that others are "
+                            "answered too; this one was not. Ask for less, or use groupcam on "
+                            "your own machine."
+                        )
+                    if time.monotonic() > told + SIGN_S:
+                        yield None  # where a caller has left, nothing comes after this
+                        told = time.monotonic()
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             # What was sent may be in it, and be long.
             sentence = textwrap.shorten(str(error), MOST_SAID, placeholder=" …")
             raise gr.Error(sentence) from error
         except Exception as error:
-            logger.exception("An endpoint failed.")
-            raise gr.Error("Something went wrong here that should not have.") from error
-        return [one.plain() for one in answer] if isinstance(answer, list) else answer.plain()
+            raise gr.Error(log_accident("An endpoint failed.", error)) from error
+        yield [one.plain() for one in answer] if isinstance(answer, Sequence) else answer.plain()
 
     # Not functools.wraps: Gradio reads the parameters' texts from the components only where the
     # signature names none.

@@ -22,10 +22,10 @@ from groupcam.metrics.similarity import spearman, ssim
 from groupcam.models import Backbone, resolve_target_layer
 from groupcam.saliency.engine import forward
 from groupcam.saliency.methods import Maps, Progress
-from groupcam.steps import relay
+from groupcam.steps import relay, timed
 from groupcam.ui.forecast import options_of
 from groupcam.ui.runs import Choice, Loading, Shown, fitted
-from groupcam.ui.workbench import Workbench
+from groupcam.ui.workbench import MAP_S, Workbench, map_too_slow
 
 METHODS = ("group_cam", "grad_cam", "guided_backprop", "sobel")
 """Those offered: the page's own, its next of kin, one known to fail, one that sees no network."""
@@ -108,7 +108,9 @@ def cascade_steps(
         steps: Generator[Progress, None, Maps] = variant.method.steps(
             network, inputs, layer, classes, **options
         )
-        maps = yield from relay(steps, lambda step: Working(place, step.done, step.total))
+        maps, _ = yield from relay(
+            timed(steps, MAP_S, map_too_slow), lambda step: Working(place, step.done, step.total)
+        )
         return maps.saliency_map[0]
 
     stages = stages_of(randomizable_layers(backbone))

@@ -1,6 +1,5 @@
 """The Compare tab: several explanations of the present picture side by side."""
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -26,6 +25,7 @@ from groupcam.ui.compared import (
 )
 from groupcam.ui.comparison import DEFAULT_METHODS, FEWEST, MOST, Comparisons
 from groupcam.ui.comparison_views import Board, pointing_value
+from groupcam.ui.event_log import log_accident
 from groupcam.ui.forecast import forward_passes
 from groupcam.ui.layout import Layout, backbone_choices
 from groupcam.ui.payloads import checked_text, payload_of, told
@@ -39,8 +39,6 @@ from groupcam.ui.workbench import Workbench
 
 KINDS = ("cam", "perturbation", "gradient", "control")  # of methods, in the order of the list
 DEFAULT_BACKBONES = 3
-
-logger = logging.getLogger(__name__)
 
 
 class CompareTab:
@@ -103,7 +101,7 @@ class CompareTab:
             begin=self.begin,
             begin_inputs=[ui.picture_id],
             stop=self.stop,
-            stop_run=self.stop_run,
+            stopped=lambda: views.status(say("compare.stopped")),
             run=self.run,
             inputs=[ui.color_map, *ui.present, *choice],
             outputs=[self.cards, self.entries, self.box],
@@ -179,11 +177,6 @@ class CompareTab:
         text = views.status(say("compare.queued"), "busy")
         return {self.turns.token: token, self.status: text}
 
-    def stop_run(self, request: gr.Request) -> str:
-        """Stop the visitor's comparison within one micro-batch; finished cards stay."""
-        self.turns.stop(str(request.session_hash))
-        return views.status(say("compare.stopped"))
-
     def leave(self, session: str) -> None:
         """Forget a visitor who closed the page."""
         self.turns.stop(session)
@@ -229,9 +222,8 @@ class CompareTab:
             yield {self.cards: board.value, self.status: text}
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             yield {self.status: views.status(str(error), "error")}
-        except Exception:
-            logger.exception("A comparison failed.")
-            yield {self.status: views.status(say("status.unexpected"), "error")}
+        except Exception as error:
+            yield {self.status: views.status(log_accident("A comparison failed.", error), "error")}
 
     def _updates_of(self, event: Event, board: Board | None, axis: Axis) -> Updates:
         """Return what an event changes on the page."""

@@ -5,8 +5,6 @@ No Gradio in here: a comparison is a generator of events, and the page decides h
 
 import dataclasses
 import itertools
-import logging
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,14 +15,15 @@ from torch import Tensor
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.evaluate.variants import parse_variant
 from groupcam.language import say
+from groupcam.memory import is_out_of_memory
 from groupcam.metrics import curve_steps
 from groupcam.metrics.curves import changed_pixels
 from groupcam.models import Backbone, TargetLayer, resolve_target_layer, target_layers
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig
 from groupcam.saliency.engine import forward
-from groupcam.saliency.methods import METHODS, Maps, Progress
-from groupcam.steps import relay
+from groupcam.saliency.methods import METHODS
+from groupcam.steps import relay, timed
 from groupcam.ui.cache import ByteBoundedCache
 from groupcam.ui.compared import (
     Axis,
@@ -40,19 +39,25 @@ from groupcam.ui.compared import (
     Planned,
     Tracing,
 )
+from groupcam.ui.event_log import log_accident
 from groupcam.ui.forecast import forward_passes, options_of
 from groupcam.ui.runs import Choice, fitted
-from groupcam.ui.workbench import Workbench, curve_protocol
+from groupcam.ui.workbench import (
+    CURVES_S,
+    MAP_S,
+    Workbench,
+    curve_protocol,
+    curves_too_slow,
+    map_too_slow,
+)
 
 FEWEST, MOST = 2, 6
 DEFAULT_METHODS = ("group_cam", "group_cam_official", "grad_cam", "layer_cam")
 DEFAULT_CLASSES, DEFAULT_LAYERS = 3, 3  # how many stand in for none chosen
 
-MAP_S = 120.0  # a map that takes longer is given up
 RESULT_BYTES = 100 * 2**20
 
 Result = TypeVar("Result")
-logger = logging.getLogger(__name__)
 
 
 class Comparisons:
@@ -184,9 +189,11 @@ class Comparisons:
         except GroupCamError as error:
             yield Failed(job.place, str(error))
         except Exception as error:  # from a network or method that nobody has tried together
-            logger.exception("%s failed on %s", job.entry.method, job.entry.choice.backbone.name)
-            kind = type(error).__name__
-            yield Failed(job.place, say("compare.does_not_work", error=kind))
+            text = f"{job.entry.method} failed on {job.entry.choice.backbone.name}"
+            told = log_accident(text, error)
+            if not is_out_of_memory(error):
+                told = say("compare.does_not_work", error=type(error).__name__)
+            yield Failed(job.place, told)
         return None
 
     def _prepare(self, place: int, entry: Entry, backbone: Backbone) -> "_Job":
@@ -233,7 +240,10 @@ class Comparisons:
                 torch.tensor([job.class_index], device=job.inputs.device),
                 **options_of(variant, job.config),
             )
-            maps, elapsed_s = yield from _timed(job.place, steps)
+            maps, elapsed_s = yield from relay(
+                timed(steps, MAP_S, map_too_slow),
+                lambda progress: Mapping(job.place, progress.done, progress.total),
+            )
             kept = Compared(
                 entry=job.entry,
                 preprocessing=backbone.preprocessing,
@@ -260,7 +270,10 @@ class Comparisons:
             torch.tensor([job.class_index], device=job.inputs.device),
             protocol=curve_protocol(job.inputs),
         )
-        batch = yield from relay(steps, lambda points: Tracing(job.place, result, points))
+        batch, _ = yield from relay(
+            timed(steps, CURVES_S, curves_too_slow),
+            lambda points: Tracing(job.place, result, points),
+        )
         done = dataclasses.replace(result, curves=batch[0])
         self._keep(done)
         yield Completed(job.place, done)
@@ -318,27 +331,3 @@ class _Job:
     probability: float
     map_passes: int | None
     curve_passes: int
-
-
-def _timed(
-    place: int, steps: Generator[Progress, None, Maps]
-) -> Generator[Mapping, None, tuple[Maps, float]]:
-    """Return a method's maps and the seconds that it worked; it may rest between its steps.
-
-    Raises:
-        GroupCamError: it works for too long.
-    """
-    elapsed_s = 0.0
-    while True:
-        started = time.perf_counter()
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            return end.value, elapsed_s + time.perf_counter() - started
-        elapsed_s += time.perf_counter() - started
-        if elapsed_s > MAP_S:
-            steps.close()
-            raise GroupCamError(
-                say("compare.too_slow", most=MAP_S, done=progress.done, total=progress.total)
-            )
-        yield Mapping(place, progress.done, progress.total)

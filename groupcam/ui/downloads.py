@@ -1,7 +1,6 @@
 """The downloads of the Explain tab: one click makes a file and hands it over."""
 
 import functools
-import logging
 import re
 import tempfile
 import time
@@ -15,11 +14,13 @@ from groupcam.errors import GroupCamError
 from groupcam.language import say
 from groupcam.ui import views
 from groupcam.ui.curve_views import MOST_PINNED
+from groupcam.ui.event_log import log_accident
 from groupcam.ui.exports import EXPORTS, Export, Order, complete, file_name
 from groupcam.ui.layout import Layout
-from groupcam.ui.run_events import UPDATE_S, Updates
+from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Loading, Run
 from groupcam.ui.tabs import PRIVATE
+from groupcam.ui.turns import Updates
 from groupcam.ui.workbench import Workbench, followed
 
 # The browser alone knows what is pinned; the last input is told so.
@@ -30,7 +31,7 @@ CLICK_FILE = "() => document.querySelector('#gc-file-{kind}').click()"
 QUICK: dict[str, Any] = {"concurrency_id": "files", "concurrency_limit": 4}
 LONG: dict[str, Any] = {"concurrency_id": "films", "concurrency_limit": 1}
 
-logger = logging.getLogger(__name__)
+FILE_S = 120.0  # a file that takes longer is given up
 
 
 class Downloads:
@@ -106,15 +107,17 @@ class Downloads:
             yield {self._ui.download_status: views.status(str(error), "error")}
             raise gr.Error(str(error)) from error
         except Exception as error:
-            logger.exception("A file could not be made.")
-            text = say("status.unexpected")
+            text = log_accident("A file could not be made.", error)
             yield {self._ui.download_status: views.status(text, "error")}
             raise gr.Error(text) from error
 
     def _steps(self, path: Path, order: Order, export: Export) -> Iterator[str]:
         """Write the file in a thread and return how far it is; closing stops a film soon."""
         next_report = 0.0
+        deadline = time.monotonic() + FILE_S
         for step in followed(lambda progress: export.write(path, order, progress)):
+            if time.monotonic() > deadline:  # leaving the loop stops the writing
+                raise GroupCamError(say("downloads.too_slow", most=FILE_S))
             if time.monotonic() >= next_report or step.total == 0:
                 next_report = time.monotonic() + UPDATE_S
                 yield _working_text(step)

@@ -5,6 +5,9 @@ import logging
 import time
 from typing import Any
 
+from groupcam.language import say
+from groupcam.memory import is_out_of_memory
+
 logger = logging.getLogger("groupcam.events")
 
 
@@ -29,3 +32,9 @@ def log_event(name: str, **facts: Any) -> None:
     """Log what happened; never a picture, a visitor's name or a file's."""
     told = " ".join(f"{key}={value}" for key, value in facts.items())
     logger.info("%s %s", name, told, extra={"facts": {"event": name, **facts}})
+
+
+def log_accident(text: str, error: Exception) -> str:
+    """Log in full what nobody did wrong; return the sentence that its visitor is told."""
+    logger.error(text, exc_info=error)
+    return say("status.no_memory") if is_out_of_memory(error) else say("status.unexpected")

@@ -42,6 +42,10 @@ class LatestWins:
         """Return whether no newer choice was made."""
         return self._newest.get(session, (0, None))[0] == token
 
+    def has_chosen(self, session: str) -> bool:
+        """Return whether the visitor has a choice; one who stopped or left has none."""
+        return session in self._newest
+
     def forget(self, session: str) -> None:
         """Drop the visitor's choice: what runs is stale, and the same choice may run again."""
         with self._lock:

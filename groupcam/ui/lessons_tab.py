@@ -29,9 +29,9 @@ from groupcam.ui.links import Opening
 from groupcam.ui.opening import Opener
 from groupcam.ui.payloads import payload_of, serial_of, told
 from groupcam.ui.present import DEFAULT_WEIGHTS, key_of
-from groupcam.ui.run_events import Updates
 from groupcam.ui.runs import Choice, fitted
 from groupcam.ui.tabs import AT_ONCE, PRIVATE
+from groupcam.ui.turns import Updates
 from groupcam.ui.workbench import Workbench
 
 SHEET = "groupcam-lessons.html"

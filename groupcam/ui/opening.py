@@ -15,8 +15,9 @@ from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import Layout
 from groupcam.ui.links import Opening, link_names, query_of
 from groupcam.ui.present import RANDOM_WEIGHTS, key_of
-from groupcam.ui.run_events import RunEvents, Updates
+from groupcam.ui.run_events import RunEvents
 from groupcam.ui.runs import Choice
+from groupcam.ui.turns import Updates
 from groupcam.ui.workbench import Workbench
 
 

@@ -10,6 +10,7 @@ from groupcam.language import ENGLISH, LANGUAGES, in_language, say, speaking
 from groupcam.saliency import PRESETS
 from groupcam.ui import views
 from groupcam.ui.api import add_endpoints
+from groupcam.ui.augment_tab import AugmentTab
 from groupcam.ui.compare_tab import CompareTab
 from groupcam.ui.comparison import Comparisons
 from groupcam.ui.components import MODEL_QUEUE
@@ -22,11 +23,12 @@ from groupcam.ui.opening import Opener
 from groupcam.ui.payloads import check_controls
 from groupcam.ui.questions_tab import QuestionsTab
 from groupcam.ui.result_views import ResultViews
-from groupcam.ui.run_events import RunEvents, Updates
+from groupcam.ui.run_events import RunEvents
 from groupcam.ui.sanity_tab import SanityTab
 from groupcam.ui.service import Service
 from groupcam.ui.steps_tab import StepsTab
 from groupcam.ui.tabs import AT_ONCE, PRIVATE, Tab
+from groupcam.ui.turns import Updates
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
 
@@ -59,11 +61,13 @@ class Page:
         self.comparisons = Comparisons(self.workbench)
         self.compare = CompareTab(self.workbench, self.comparisons)
         self.sanity = SanityTab(self.workbench)
+        self.augment = AugmentTab(self.workbench)
         self.steps = StepsTab(self.workbench)
         self.lessons = LessonsTab(self.workbench, self.compare, self.comparisons)
         self.questions = QuestionsTab(self.workbench, self.compare)
         self.tabs: list[Tab] = [
-            *(self.steps, self.questions, self.compare, self.sanity, self.lessons)
+            *(self.steps, self.questions, self.compare, self.sanity),
+            *(self.augment, self.lessons),
         ]
 
     def build(self) -> gr.Blocks:
@@ -134,18 +138,10 @@ class Page:
             self.ui.settings.groups,
         ]
 
-        def run(event: Any) -> None:
-            """After an event: run the choice whose token it left, unless it ran already."""
-            event.success(
-                self.runs.run,
-                [*inputs, *controls],
-                outputs,
-                trigger_mode="multiple",
-                preprocess=False,
-                concurrency_limit=1,
-                concurrency_id=MODEL_QUEUE,
-                **{**PRIVATE, "show_progress": "minimal", "show_progress_on": self.ui.status},
-            )
+        self.runs.turns.connect_turns(
+            self.ui.status, self.runs.stopped, self.runs.run, [*inputs, *controls], outputs
+        )
+        run = self.runs.turns.start_after
 
         settling: dict[str, Any] = {
             "fn": self.runs.settle,
@@ -159,34 +155,29 @@ class Page:
 
         def then_run(event: Any) -> None:
             """After an event: wait until the choice rests, then run it."""
-            run(event.success(**settling))
+            run(event.success(**settling).success)
 
-        run(
-            demo.load(
-                self.open_page,
-                None,
-                self.opener.outputs,
-                concurrency_limit=MOST_OPENING,
-                **PRIVATE,
-            )
+        opened = demo.load(
+            self.open_page, None, self.opener.outputs, concurrency_limit=MOST_OPENING, **PRIVATE
         )
+        taken = self.ui.picture.change(
+            self.take_picture,
+            [self.ui.picture, self.ui.picture_id, self.ui.picture_path, *controls],
+            [
+                *(self.ui.picture, self.ui.picture_id, self.ui.picture_path),
+                *(self.ui.class_name, self.ui.token),
+                *(self.ui.status, self.ui.viewer, self.ui.top, self.ui.masks, self.ui.detail),
+                *(self.ui.curves, self.ui.perturbed, self.ui.choice),
+            ],
+            preprocess=False,
+            trigger_mode="always_last",
+            **PRIVATE,
+        )
+        for event in (opened, taken):
+            event.failure(self.runs.turns.refused, None, self.ui.status, **AT_ONCE)
+            run(event.success)  # at once: a picture need not come to rest
         self.ui.choice.change(self.opener.link_of, self.ui.choice, self.ui.link, **AT_ONCE)
         demo.unload(self.leave)
-        run(  # at once: a picture need not come to rest
-            self.ui.picture.change(
-                self.take_picture,
-                [self.ui.picture, self.ui.picture_id, self.ui.picture_path, *controls],
-                [
-                    *(self.ui.picture, self.ui.picture_id, self.ui.picture_path),
-                    *(self.ui.class_name, self.ui.token),
-                    *(self.ui.status, self.ui.viewer, self.ui.top, self.ui.masks, self.ui.detail),
-                    *(self.ui.curves, self.ui.perturbed, self.ui.choice),
-                ],
-                preprocess=False,
-                trigger_mode="always_last",
-                **PRIVATE,
-            )
-        )
         lists = (self.ui.backbone, self.ui.weights, self.ui.input_size, self.ui.class_name)
         user_changes = [dropdown.input for dropdown in lists]
         for control in self.ui.settings.all:
@@ -194,7 +185,7 @@ class Page:
             if isinstance(control, gr.Slider):
                 user_changes.append(control.release)  # the reset button and number box
         # Straight on the controls: only there does "always_last" come back for the last value.
-        run(gr.on(user_changes, **settling))
+        run(gr.on(user_changes, **settling).success)
         then_run(self.ui.layers.pick(self.runs.choose_layer, None, self.ui.layer, **AT_ONCE))
         then_run(self.ui.top.select(self.runs.choose_class, None, self.ui.class_name, **AT_ONCE))
         for name, button in self.ui.settings.presets.items():
@@ -207,10 +198,10 @@ class Page:
                 )
             )
         then_run(self.steps.adjusted(self.ui))
-        run(self.lessons.opened(self.ui, self.opener))
+        run(self.lessons.opened(self.ui, self.opener).success)
         then_run(self.questions.chosen(self.ui))
         then_run(self.ui.run_again.click(self.runs.forget, None, None, **AT_ONCE))
-        self.ui.stop.click(self.runs.stop_run, None, self.ui.status, **AT_ONCE)
+        self.ui.stop.click(self.runs.turns.stop_run, None, self.ui.status, **AT_ONCE)
 
     # --- events: the picture and the choice ------------------------------------------------------
 
@@ -260,6 +251,6 @@ class Page:
     def leave(self, request: gr.Request) -> None:
         """Forget a visitor who closed the page."""
         session = str(request.session_hash)
-        self.latest.forget(session)
+        self.runs.leave(session)
         for tab in self.tabs:
             tab.leave(session)

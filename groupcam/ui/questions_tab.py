@@ -1,6 +1,5 @@
 """The Questions tab: what people ask about a map, each with its answer or the way there."""
 
-import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +15,10 @@ from groupcam.models.pool import BackboneKey
 from groupcam.saliency.contrast import contrast_steps
 from groupcam.saliency.diagnosis import diagnose
 from groupcam.saliency.engine import forward
-from groupcam.steps import relay
+from groupcam.steps import relay, timed
 from groupcam.ui import components, question_views, views
 from groupcam.ui.compare_tab import CompareTab
+from groupcam.ui.event_log import log_accident
 from groupcam.ui.layout import Layout
 from groupcam.ui.payloads import told
 from groupcam.ui.present import read_choice
@@ -27,7 +27,7 @@ from groupcam.ui.runs import Choice, Run, Shown, fitted
 from groupcam.ui.sanity_tab import SanityTab
 from groupcam.ui.tabs import AT_ONCE, is_open
 from groupcam.ui.turns import Turns, Updates, Work
-from groupcam.ui.workbench import Workbench
+from groupcam.ui.workbench import MAP_S, Workbench, map_too_slow
 
 # After a click on the way to another tab: its name has the focus and stands in the window.
 SHOW_STRIP = """() => {
@@ -35,8 +35,6 @@ SHOW_STRIP = """() => {
   strip.querySelector('[role=tab][aria-selected=true]')?.focus({preventScroll: true})
   strip.scrollIntoView({block: 'start'})
 }"""
-
-logger = logging.getLogger(__name__)
 
 
 class QuestionsTab:
@@ -108,7 +106,7 @@ class QuestionsTab:
             begin=self.begin,
             begin_inputs=[ui.picture_id],
             stop=self.stop,
-            stop_run=self.stop_run,
+            stopped=lambda: views.status(say("questions.stopped")),
             run=self.run,
             inputs=[ui.color_map, self.first, self.second, *ui.present],
             outputs=[self.contrast],
@@ -254,11 +252,6 @@ class QuestionsTab:
         text = views.status(say("questions.waiting"), "busy")
         return {self.turns.token: token, self.status: text}
 
-    def stop_run(self, request: gr.Request) -> str:
-        """Stop the visitor's contrast within one micro-batch; what was there before stays."""
-        self.turns.stop(str(request.session_hash))
-        return views.status(say("questions.stopped"))
-
     def leave(self, session: str) -> None:
         """Forget a visitor who closed the page."""
         self.turns.stop(session)
@@ -314,20 +307,19 @@ class QuestionsTab:
                 text = say("questions.comparing")
                 return {self.status: views.working_status(text, done, total)}
 
-            found = yield from relay(steps, lambda step: report(step.done, step.total))
-            shown = Shown(wish, picture, backbone.preprocessing)
-            text = say(
-                "questions.done", seconds=found.elapsed_s, forward_passes=found.forward_passes
+            found, elapsed_s = yield from relay(
+                timed(steps, MAP_S, map_too_slow), lambda step: report(step.done, step.total)
             )
+            shown = Shown(wish, picture, backbone.preprocessing)
+            text = say("questions.done", seconds=elapsed_s, forward_passes=found.forward_passes)
             yield {
                 self.contrast: question_views.contrast(shown, found, color_map),
                 self.status: views.status(text, "done"),
             }
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             yield {self.status: views.status(str(error), "error")}
-        except Exception:
-            logger.exception("A contrast failed.")
-            yield {self.status: views.status(say("status.unexpected"), "error")}
+        except Exception as error:
+            yield {self.status: views.status(log_accident("A contrast failed.", error), "error")}
 
 
 def pair_of(

@@ -1,6 +1,5 @@
 """What a visitor's choice sets off: it settles, runs, and becomes updates of the page."""
 
-import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from groupcam.models.input_size import input_sizes
 from groupcam.models.pool import BackboneKey
 from groupcam.steps import relay
 from groupcam.ui import curve_views, views
+from groupcam.ui.event_log import log_accident
 from groupcam.ui.latest import LatestWins
 from groupcam.ui.layout import TOP_CLASSES, Layout
 from groupcam.ui.payloads import check_controls, checked_text, payload_of, told
@@ -36,17 +36,17 @@ from groupcam.ui.runs import (
     Surveyed,
     fitted,
 )
+from groupcam.ui.turns import REST, Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
-
-logger = logging.getLogger(__name__)
 
 SETTLE_S = 0.1  # a slider that is being dragged comes to rest before a run starts
 # Seconds between reports of progress, and before the first of them: each costs the server and the
 # browser some 30 ms.
 UPDATE_S = 0.25
+# Of a run, where others wait; curves of a usual network take less, so that those who came first are
+# done first. With turns of 0.5 s, 50 visitors' curves grew together and none was ever complete.
+TURN_S = 5.0
 FIRST_UPDATE_S = 0.1
-
-Updates = dict[Any, Any]
 
 
 class RunEvents:
@@ -56,6 +56,7 @@ class RunEvents:
         self.workbench = workbench
         self.latest = latest
         self.ui = ui
+        self.turns = Turns(TURN_S, latest=latest, token=ui.token)
 
     @told
     def settle(self, request: gr.Request, picture_id: str | None, *controls: Any) -> Any:
@@ -96,11 +97,14 @@ class RunEvents:
 
     def forget(self, request: gr.Request) -> None:
         """Let the same choice run again."""
-        self.latest.forget(str(request.session_hash))
+        self.leave(str(request.session_hash))
 
-    def stop_run(self, request: gr.Request) -> str:
-        """Stop the visitor's run within one micro-batch."""
-        self.forget(request)
+    def leave(self, session: str) -> None:
+        """End a visitor's run within one micro-batch, or drop it between two turns."""
+        self.turns.stop(session)
+
+    def stopped(self) -> str:
+        """Return the status of a run that was stopped."""
         return views.status(say("status.stopped"))
 
     def run(
@@ -119,44 +123,41 @@ class RunEvents:
         *settings: Any,
     ) -> Iterator[Updates | Any]:
         """Explain the picture and draw its curves, as updates of the page; latest wins."""
-        session = str(request.session_hash)
-        if token is None or picture_id is None or not self.latest.claim(session, token):
+        if token is None or picture_id is None:
             yield gr.skip()  # a generator that ends before its first yield clears everything
             return
+        session = str(request.session_hash)
+        present = (
+            *(picture_id, shown_backbone, weights_of, backbone_name, weights, input_size),
+            *(layer, class_name, *settings),
+        )
+        yield from self.turns.follow(
+            session, token, lambda: self._work(session, token, color_map, *present)
+        )
+
+    def _work(
+        self, session: str, token: int, color_map: str, picture_id: str, *present: Any
+    ) -> Work:
+        """Explain and draw what the controls say, as updates of the page."""
+        shown_backbone, weights_of, backbone_name, *_ = present
         try:
-            wish = read_choice(
-                self.ui.settings,
-                picture_id,
-                shown_backbone,
-                weights_of,
-                backbone_name,
-                weights,
-                input_size,
-                layer,
-                class_name,
-                *settings,
-            )
+            wish = read_choice(self.ui.settings, picture_id, *present)
             if weights_of != backbone_name:  # the page still shows those of another one
                 yield self.weights_of(wish.backbone)  # before it loads, which may fail
-            steps = self._steps(wish, shown_backbone, color_map)
-            for updates in steps:
-                if not self.latest.is_fresh(session, token):
-                    yield gr.skip()
-                    return
-                yield updates
+            yield from self._steps(wish, shown_backbone, color_map)
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
-            yield self._failed(session, token, str(error))
-        except Exception:
-            logger.exception("A run failed.")
-            yield self._failed(session, token, say("status.unexpected"))
+            yield from self._failed(session, token, str(error))
+        except Exception as error:
+            told = log_accident("A run failed.", error)
+            yield from self._failed(session, token, told)
 
-    def _failed(self, session: str, token: int, message: str) -> Updates | Any:
+    def _failed(self, session: str, token: int, message: str) -> Iterator[Updates]:
         """Say what went wrong and let the same choice be tried again; a stale run stays silent."""
-        if not self.latest.is_fresh(session, token):
-            return gr.skip()
-        self.latest.forget(session)
-        gr.Warning(message)
-        return {self.ui.status: views.status(message, "error")}
+        if self.latest.is_fresh(session, token):
+            gr.Warning(message)
+            yield {self.ui.status: views.status(message, "error")}
+        if self.latest.is_fresh(session, token):
+            self.latest.forget(session)
 
     def _steps(
         self, wish: Choice, shown_backbone: BackboneKey | None, color_map: str
@@ -197,6 +198,8 @@ class RunEvents:
             yield updates
             if isinstance(event, Explained):  # the map need not wait for these
                 waiting = {self.ui.perturbed: curve_views.perturbed(event.run)}
+                if event.run.curves is None:
+                    yield REST  # others see their maps before this visitor's curves are drawn
 
     def _updates_of(self, event: Event, choice: Choice, color_map: str) -> Updates:
         """Return what an event changes on the page."""

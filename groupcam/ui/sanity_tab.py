@@ -1,6 +1,5 @@
 """The Sanity tab: what the map would be if the network had been random."""
 
-import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from groupcam.language import say
 from groupcam.saliency.methods import METHODS
 from groupcam.ui import cascade, components, views
 from groupcam.ui.cascade import Forgotten, Trained, Working, cascade_steps
+from groupcam.ui.event_log import log_accident
 from groupcam.ui.layout import Layout
 from groupcam.ui.present import read_choice
 from groupcam.ui.run_events import UPDATE_S
@@ -19,8 +19,6 @@ from groupcam.ui.runs import Loading
 from groupcam.ui.sanity_views import Scrubber
 from groupcam.ui.turns import Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
-
-logger = logging.getLogger(__name__)
 
 
 class SanityTab:
@@ -67,7 +65,7 @@ class SanityTab:
             begin=self.begin,
             begin_inputs=[ui.picture_id],
             stop=self.stop,
-            stop_run=self.stop_run,
+            stopped=lambda: views.status(say("sanity.stopped")),
             run=self.run,
             inputs=[ui.color_map, self.method, *ui.present],
             outputs=[self.scrubber],
@@ -82,11 +80,6 @@ class SanityTab:
         token = self.turns.begin(str(request.session_hash))
         text = views.status(say("sanity.queued"), "busy")
         return {self.turns.token: token, self.status: text}
-
-    def stop_run(self, request: gr.Request) -> str:
-        """Stop the visitor's check within one micro-batch; the maps that are there stay."""
-        self.turns.stop(str(request.session_hash))
-        return views.status(say("sanity.stopped"))
 
     def leave(self, session: str) -> None:
         """Forget a visitor who closed the page."""
@@ -125,9 +118,10 @@ class SanityTab:
             yield {self.status: views.status(scrubber.verdict, "done")}
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             yield {self.status: views.status(str(error), "error")}
-        except Exception:
-            logger.exception("A sanity check failed.")
-            yield {self.status: views.status(say("status.unexpected"), "error")}
+        except Exception as error:
+            yield {
+                self.status: views.status(log_accident("A sanity check failed.", error), "error")
+            }
 
 
 def _status_of(event: Loading | Working, scrubber: Scrubber | None) -> str:

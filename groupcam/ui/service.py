@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 import groupcam
 from groupcam.language import say
+from groupcam.saliency import engine
 from groupcam.ui.event_log import log_event
 
 PATIENCE_S = 30.0  # for running work, after a stop was asked for
@@ -42,6 +43,7 @@ class Service:
             "status": "stopping" if self._is_stopping.is_set() else "ok",
             "version": groupcam.__version__,
             "uptime_s": round(time.monotonic() - self._started, 1),
+            "preparing": engine.is_preparing(),
             "running": self._running,
             **self._outcomes,
         }

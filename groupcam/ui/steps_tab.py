@@ -13,22 +13,21 @@ import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.language import say
+from groupcam.metrics.curves import PartialCurves
 from groupcam.saliency import CHOICES, GroupCamConfig
 from groupcam.saliency.subset import map_of_groups
 from groupcam.steps import relay
 from groupcam.ui import components, curve_views, walkthrough_views
-from groupcam.ui.components import MODEL_QUEUE
-from groupcam.ui.latest import LatestWins
+from groupcam.ui.event_log import log_accident
 from groupcam.ui.layout import Layout
 from groupcam.ui.payloads import check_controls, payload_of, serial_of, told
 from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Run
-from groupcam.ui.tabs import AT_ONCE, PRIVATE, is_open
+from groupcam.ui.tabs import AT_ONCE, is_open
+from groupcam.ui.turns import Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
 
 ADJUSTED = ("groups", "grouping", "percentile", "blur_sigma_px", "merge")
-
-Updates = dict[Any, Any]
 
 
 class StepsTab:
@@ -38,9 +37,6 @@ class StepsTab:
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
-        self._latest = (
-            LatestWins()
-        )  # of the maps of some groups: only the newest has its curves drawn
 
     @property
     def title(self) -> str:
@@ -51,6 +47,7 @@ class StepsTab:
 
     def place(self, ui: Layout) -> None:
         """Create the components."""
+        self.turns = Turns()  # of the curves of some groups
         self.shown = gr.State(None)  # the choice and the colours that the steps are drawn for
         self.is_open = gr.Checkbox(False, visible=False)
         self.steps = components.from_assets(
@@ -81,16 +78,17 @@ class StepsTab:
         asked: dict[str, Any] = {"trigger_mode": "multiple", **AT_ONCE}
         run = [ui.choice, ui.color_map]
         self.steps.choose(self.show_group, run, self.group, **asked)
-        self.steps.switch(self.show_map, run, self.map, **asked)
-        self.steps.trace(
-            self.show_curves,
-            ui.choice,
-            self.curves,
-            trigger_mode="multiple",
-            concurrency_limit=1,
-            concurrency_id=MODEL_QUEUE,
-            **PRIVATE,
+        self.steps.switch(self.show_map, run, [self.map, self.turns.token], **asked)
+        self.turns.connect_turns(
+            status=ui.status,
+            stopped=gr.skip,
+            run=self.show_curves,
+            inputs=[self.turns.token, ui.choice],
+            outputs=[ui.status, self.curves],
+            preprocess=True,  # the choice is a state
+            show_progress="hidden",
         )
+        self.turns.start_after(self.steps.trace)
 
     def adjusted(self, ui: Layout) -> Any:
         """Return the event after which a control on the left has a value that was set here."""
@@ -150,47 +148,51 @@ class StepsTab:
         if not isinstance(groups, list):
             raise gr.Error(say("steps.no_list_of_groups"))
         view = walkthrough_views.switched(run, groups, color_map)
-        session = str(request.session_hash)
-        self._latest.forget(session)  # what is drawn for other groups ends
-        turn = self._latest.choose(session, ())
-        return {**view, "about": "map", "serial": serial_of(data), "turn": turn}
+        token = self.turns.begin(str(request.session_hash))  # what is drawn for other groups ends
+        return {
+            self.map: {**view, "about": "map", "serial": serial_of(data)},
+            self.turns.token: token,
+        }
 
     def show_curves(
-        self, request: gr.Request, choice: Choice | None, event: gr.EventData
-    ) -> Iterator[Any]:
-        """Draw the curves of the groups that are on; newer groups end this."""
-        session, data = str(request.session_hash), payload_of(event)
-        turn = serial_of({"serial": data.get("turn")})
-        if turn is None or not self._latest.claim(session, turn):
-            yield gr.skip()  # a generator that ends before its first yield clears everything
-            return
-        about = {"about": "curves", "serial": serial_of(data)}
-        next_report = 0.0
-        try:
-            for value in self._traced(choice, event):
-                if not self._latest.is_fresh(session, turn):
-                    yield gr.skip()
-                    return
-                if value["complete"] or time.monotonic() > next_report:
-                    yield {**value, **about}
-                    next_report = time.monotonic() + UPDATE_S
-        except (GroupCamError, TypeError, WeightsUnavailableError) as error:
-            raise gr.Error(str(error)) from error
+        self, request: gr.Request, token: int | None, choice: Choice | None, event: gr.EventData
+    ) -> Iterator[Updates | Any]:
+        """Draw the curves of the groups that are on, one turn at a time."""
+        session = str(request.session_hash)
+        yield from self.turns.follow(session, token, lambda: self._trace(choice, event))
 
-    def _traced(self, choice: Choice | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        """Yield the curves of the groups that are on, beside the run's own where it has them."""
-        run, data = self._asked(choice, event)
-        groups = data.get("groups")
-        if not isinstance(groups, list):
-            raise gr.Error(say("steps.no_list_of_groups"))
-        saliency_map, _ = map_of_groups(run.explanation, groups)
-        whole = None if run.curves is None else curve_views.finished_points(run.curves)
-        shared = {"run": walkthrough_views.run_id(run), "whole": whole}
-        curves = yield from relay(
-            self._workbench.curves_of(run, saliency_map),
-            lambda points: {**shared, **curve_views.curve_points(points), "complete": False},
-        )
-        yield {**shared, **curve_views.finished_points(curves), "complete": True}
+    def _trace(self, choice: Choice | None, event: gr.EventData) -> Work:
+        """Draw the curves of the groups that are on, beside the run's own where it has them."""
+        try:
+            run, data = self._asked(choice, event)
+            groups = data.get("groups")
+            if not isinstance(groups, list):
+                raise GroupCamError(say("steps.no_list_of_groups"))
+            saliency_map, _ = map_of_groups(run.explanation, groups)
+            whole = None if run.curves is None else curve_views.finished_points(run.curves)
+            shared = {
+                "about": "curves",
+                "serial": serial_of(data),
+                "run": walkthrough_views.run_id(run),
+                "whole": whole,
+            }
+            next_report = 0.0
+
+            def report(points: PartialCurves) -> Updates:
+                nonlocal next_report
+                if time.monotonic() < next_report:
+                    return {}
+                next_report = time.monotonic() + UPDATE_S
+                shown = {**shared, **curve_views.curve_points(points), "complete": False}
+                return {self.curves: shown}
+
+            curves = yield from relay(self._workbench.curves_of(run, saliency_map), report)
+            shown = {**shared, **curve_views.finished_points(curves), "complete": True}
+            yield {self.curves: shown}
+        except (GroupCamError, TypeError, WeightsUnavailableError, gr.Error) as error:
+            gr.Warning(str(error))
+        except Exception as error:
+            gr.Warning(log_accident("The curves of some groups failed.", error))
 
     @told
     def adjust(self, event: gr.EventData) -> Updates:
@@ -206,8 +208,8 @@ class StepsTab:
         return {self._settings.by_field[name]: getattr(GroupCamConfig(**setting), name)}
 
     def leave(self, session: str) -> None:
-        """End what is drawn for a visitor who closed the page."""
-        self._latest.forget(session)
+        """Forget a visitor who closed the page."""
+        self.turns.stop(session)
 
     def _asked(self, choice: Choice | None, event: gr.EventData) -> tuple[Run, dict[str, Any]]:
         """Return the run behind the page, and what was asked about it."""

@@ -9,10 +9,11 @@ import logging
 import queue
 import re
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ from groupcam.saliency import engine, explain_steps
 from groupcam.saliency.capture import Capture, capture_layer
 from groupcam.saliency.survey import mean_activations
 from groupcam.share.record import Network
-from groupcam.steps import relay
+from groupcam.steps import relay, timed
 from groupcam.ui.cache import ByteBoundedCache
 from groupcam.ui.event_log import log_event
 from groupcam.ui.runs import (
@@ -55,6 +56,9 @@ from groupcam.ui.runs import (
     capture_bytes,
 )
 
+MAP_S = 120.0  # a map that takes longer is given up
+CURVES_S = 300.0  # likewise both curves of a map
+TICK_S = 0.25  # between reports of work in a thread that has nothing new to tell
 CURVE_STEPS = 112  # the authors' number at 224 x 224; larger inputs take larger steps
 
 MAX_INPUT_PX = 1024
@@ -80,6 +84,7 @@ class Workbench:
         *,
         max_parameters: int | None = None,
         backbone_bytes: int = BACKBONE_BYTES,
+        prepare: Callable[[BackboneKey, Backbone], None] | None = None,
     ) -> None:
         """Begin empty.
 
@@ -88,8 +93,10 @@ class Workbench:
             max_parameters: a larger backbone is refused; None: none is.
             backbone_bytes: memory for loaded backbones; one prepared for speed on a CPU takes as
                 much again.
+            prepare: makes a loaded backbone fast; None: `engine.prepare_in_background`.
         """
         self._device = device
+        self._prepare = prepare
         self._max_parameters = max_parameters
         self._pool = BackbonePool(self._load, backbone_bytes)
         self._pictures: ByteBoundedCache[Picture] = ByteBoundedCache(PICTURE_BYTES)
@@ -143,13 +150,32 @@ class Workbench:
         """Return a backbone if it is loaded."""
         return self._pool.get(key)
 
+    def load_apart(self, key: BackboneKey) -> Future[Backbone]:
+        """Load a backbone in a thread that ends by itself, and return what will hold it."""
+        outcome: Future[Backbone] = Future()
+        kept = self._pool.get(key)
+        if kept is not None:
+            outcome.set_result(kept)
+            return outcome
+
+        def run() -> None:
+            try:
+                outcome.set_result(self.load(key))
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        speaker = contextvars.copy_context()  # a new thread would speak English
+        threading.Thread(target=speaker.run, args=[run], daemon=True).start()
+        return outcome
+
     def load_steps(self, key: BackboneKey) -> Generator[Loading, None, Backbone]:
         """Load a backbone in a thread and report on it; closing stops a download soon."""
         kept = self._pool.get(key)
         if kept is not None:
             return kept
-        yield Loading(say("status.loading", backbone=key.text))
-        return (yield from followed(lambda progress: self.load(key, progress)))
+        begun = Loading(say("status.loading", backbone=key.text))
+        yield begun
+        return (yield from followed(lambda progress: self.load(key, progress), begun))
 
     def _load(self, key: BackboneKey, progress: Progress | None) -> Backbone:
         """Load a backbone for the pool. What visitors send is checked here: no file is opened."""
@@ -184,10 +210,13 @@ class Workbench:
         # What the page asks of every backbone, so that the first picture need not wait for it.
         default_target_layer(backbone)
         input_sizes(key.name, key.weights)
-        engine.prepare_in_background(backbone)
+        if self._prepare is None:
+            engine.prepare_in_background(backbone)
+        else:
+            self._prepare(key, backbone)
         return backbone
 
-    def run_steps(self, choice: Choice) -> Iterator[Event]:
+    def run_steps(self, choice: Choice) -> Generator[Event, None, None]:
         """Explain a picture and draw its curves, as events; closing stops the work.
 
         Raises:
@@ -240,13 +269,13 @@ class Workbench:
     ) -> Generator[Scoring, None, Run]:
         """Return the run without its curves."""
         steps = explain_steps(backbone, capture.inputs, choice.config, capture=capture)
-        batch = yield from relay(
-            steps,
+        batch, elapsed_s = yield from relay(
+            timed(steps, MAP_S, map_too_slow),
             lambda step: Scoring(
                 choice, picture, backbone.preprocessing, step.done, step.total, step.saliency_map
             ),
         )
-        explanation = batch[0]
+        explanation = replace(batch[0], elapsed_s=elapsed_s)
         with speaking(ENGLISH):  # a log is for the operator
             log_event(
                 "explained",
@@ -280,13 +309,16 @@ class Workbench:
     def _draw_curves(self, run: Run, backbone: Backbone) -> Generator[Event, None, Run]:
         """Return the run with its curves."""
         steps = _curve_steps(run, run.explanation.saliency_map, backbone)
-        batch = yield from relay(steps, lambda points: Drawing(run, points))
+        batch, _ = yield from relay(
+            timed(steps, CURVES_S, curves_too_slow), lambda points: Drawing(run, points)
+        )
         return replace(run, curves=batch[0])
 
     def curves_of(self, run: Run, saliency_map: Tensor) -> Generator[PartialCurves, None, Curves]:
         """Return the curves of another map, (H, W), of a run's picture, layer and class."""
         backbone = self.load(run.choice.backbone)
-        batch = yield from _curve_steps(run, saliency_map, backbone)
+        steps = _curve_steps(run, saliency_map, backbone)
+        batch, _ = yield from timed(steps, CURVES_S, curves_too_slow)
         return batch[0]
 
 
@@ -308,12 +340,37 @@ def curve_protocol(inputs: Tensor) -> CurveProtocol:
     return CurveProtocol.with_steps(CURVE_STEPS, (inputs.shape[-2], inputs.shape[-1]))
 
 
+class Counted(Protocol):
+    """A step that knows how far the work is."""
+
+    @property
+    def done(self) -> int:
+        """Return the number of forward passes so far."""
+
+    @property
+    def total(self) -> int:
+        """Return how many there will be."""
+
+
+def map_too_slow(step: Counted) -> GroupCamError:
+    """Return what is said of a map that is given up."""
+    return GroupCamError(say("status.map_too_slow", most=MAP_S, done=step.done, total=step.total))
+
+
+def curves_too_slow(step: Counted) -> GroupCamError:
+    """Return what is said of curves that are given up."""
+    return GroupCamError(
+        say("status.curves_too_slow", most=CURVES_S, done=step.done, total=step.total)
+    )
+
+
 def followed(
-    work: Callable[[Progress], Result],
+    work: Callable[[Progress], Result], latest: Loading | None = None
 ) -> Generator[Loading, None, Result]:
     """Run `work` in a thread, yield its progress, return its result or raise its error.
 
-    It speaks the language of whoever begins.
+    It speaks the language of whoever begins. Work that has nothing new to tell for a while is
+    reported with its latest word again, so that whoever follows it can turn to others meanwhile.
 
     Closing the generator makes the next report of progress raise `Cancelled` in the thread.
     """
@@ -322,14 +379,14 @@ def followed(
     outcome: list[Result] = []
     failure: list[BaseException] = []
 
-    def report(text: str, done: int, total: int) -> None:
+    def tell(text: str, done: int, total: int) -> None:
         if closed.is_set():
             raise Cancelled("Nobody waits for it any more.")
         reports.put(Loading(text, done, total))
 
     def target() -> None:
         try:
-            outcome.append(work(report))
+            outcome.append(work(tell))
         except BaseException as error:
             failure.append(error)
         finally:
@@ -338,7 +395,16 @@ def followed(
     speaker = contextvars.copy_context()  # a new thread would speak English
     threading.Thread(target=speaker.run, args=[target], daemon=True).start()
     try:
-        while (latest := reports.get()) is not None:
+        while True:
+            try:
+                report = reports.get(timeout=None if latest is None else TICK_S)
+            except queue.Empty:
+                pass
+            else:
+                if report is None:
+                    break
+                latest = report
+            assert latest is not None  # else there was no end to the wait for the first
             yield latest
     finally:
         closed.set()

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.driver import Driver
+from tests.browser.test_augmentation import show_augmented
 from tests.browser.test_tabs import compare_two, randomise
 
 pytestmark = pytest.mark.browser
@@ -56,6 +57,7 @@ TABS: dict[str, Callable[[Driver], None]] = {
     "Questions": compare_classes,
     "Compare": compare_two,
     "Sanity": lambda driver: randomise(driver, "Sobel edges"),
+    "Augmentation": show_augmented,
     "Lessons": see_lessons,
 }
 

@@ -51,7 +51,7 @@ def test_nothing_on_the_german_page_is_english(open_page: OpenPage) -> None:
     left = english_in(page)
 
     with speaking("de"):
-        for tab in ("steps", "questions", "compare", "sanity", "lessons"):
+        for tab in ("steps", "questions", "compare", "sanity", "augmentation", "lessons"):
             driver.open_tab(say(f"{tab}.title"))
             expect(page.get_by_role("tabpanel")).to_be_visible()
             driver.page.wait_for_timeout(500)

@@ -167,7 +167,7 @@ def test_groups_that_are_no_numbers_are_refused(page: Page, choice: Choice) -> N
     several: list[list[Any]] = [[{}], [[]], ["\ud800"], [10**300], [None]]
     for groups in several:
         answer = page.steps.show_map(request, choice, "inferno", sent({"groups": groups}))
-        check_told(answer["blank"])
+        check_told(answer[page.steps.map]["blank"])
 
 
 @pytest.mark.parametrize("payload", [None, [], {}, "x", {"index": 0}], ids=str)
@@ -272,6 +272,8 @@ def _plays(page: Page, choice: Choice) -> dict[str, Callable[[list[Any]], Iterat
                 )
             elif tab is page.questions:
                 head += [values[1], ""]
+            elif tab is page.augment:
+                head = [values[1], "hard", values[0]]
             else:
                 head += [values[1]]
             begun: Iterator[Any] = tab.run(visitor, token, *head, *state, *values[2:], *tail)
@@ -279,15 +281,15 @@ def _plays(page: Page, choice: Choice) -> dict[str, Callable[[list[Any]], Iterat
 
         return play
 
-    tabs = (page.compare, page.sanity, page.questions)
+    tabs = (page.compare, page.sanity, page.questions, page.augment)
     return {"explain": explain, **{tab.name: in_turns(tab) for tab in tabs}}
 
 
 @given(
-    kind=st.sampled_from(["explain", "compare", "sanity", "questions"]),
+    kind=st.sampled_from(["explain", "compare", "sanity", "questions", "augmentation"]),
     changes=st.dictionaries(st.integers(0, 99), json_values, max_size=3),
-    color_map=st.sampled_from(["inferno", "viridis"]) | json_values,
-    second=st.sampled_from(["method", "layer", "grad_cam", "class 1", ""]) | json_values,
+    color_map=st.sampled_from(["inferno", "viridis", 0.5]) | json_values,
+    second=st.sampled_from(["method", "layer", "grad_cam", "centre", "class 1", ""]) | json_values,
 )
 def test_any_controls_are_run_or_refused(
     page: Page, choice: Choice, kind: str, changes: dict[int, Any], color_map: Any, second: Any

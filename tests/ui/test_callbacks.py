@@ -254,6 +254,31 @@ def test_a_bad_setting_gives_a_sentence(
     assert sentence in shown[page.ui.status]
 
 
+def test_everybodys_map_comes_before_the_curves(
+    page: Page, picture_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.runs.turns.others_wait = lambda: True
+    monkeypatch.setattr(page.runs.turns, "_turn_s", 60)
+    taken = page.take_picture(VISITOR, {"path": str(picture_path)}, None, None, *CONTROLS)
+    values = [control.value for control in page.ui.settings.all]
+    values[page.ui.settings.all.index(page.ui.settings.groups)] = 4
+    given = (taken[page.ui.token], taken[page.ui.picture_id], SHOWN, SHOWN.name, "inferno")
+    turns: list[dict[Any, Any]] = []
+    for _ in range(2):
+        turns.append({})
+        for updates in page.runs.run(VISITOR, *given, *CONTROLS, *values):
+            turns[-1].update(updates)
+
+    first, second = turns
+    assert first[page.ui.viewer]["words"]
+    assert not first[page.ui.curves]["complete"]
+    assert "Map done" in first[page.ui.status]
+    assert page.runs.turns.again in first
+    assert second[page.ui.curves]["complete"]
+    assert "gc-done" in second[page.ui.status]
+    assert page.ui.viewer not in second
+
+
 def test_an_accident_is_logged_and_told_in_plain_words(
     page: Page,
     play: Play,

@@ -124,6 +124,7 @@ def test_progress_is_told_and_turns_are_taken(
 ) -> None:
     monkeypatch.setattr("groupcam.ui.questions_tab.UPDATE_S", 0)
     tab.turns._turn_s = 0
+    tab.turns.others_wait = lambda: True
     token = tab.begin(VISITOR, choice.picture_id)[tab.turns.token]
     told: list[str] = []
     shown: Updates = {}
@@ -197,12 +198,13 @@ def test_without_a_picture_it_says_what_to_do_first(tab: QuestionsTab) -> None:
 
 def test_stop_and_leaving_end_the_work(page: Page, tab: QuestionsTab, choice: Choice) -> None:
     tab.turns._turn_s = 0
+    tab.turns.others_wait = lambda: True
     values = ["inferno", "", "", *present(page, choice)]
     token = tab.begin(VISITOR, choice.picture_id)[tab.turns.token]
     list(tab.run(VISITOR, token, *values))
     assert tab.turns._paused
 
-    assert "Stopped." in tab.stop_run(VISITOR)
+    assert "Stopped." in tab.turns.stop_run(VISITOR)
 
     assert not tab.turns._paused
     assert list(tab.run(VISITOR, token, *values)) == [gr.skip()]

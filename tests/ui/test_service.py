@@ -48,6 +48,7 @@ def test_work_is_counted_while_it_runs_and_by_how_it_ended() -> None:
     health = service.health()
     assert (health["running"], health["done"], health["left"], health["failed"]) == (0, 1, 1, 1)
     assert health["status"] == "ok"
+    assert health["preparing"] is False
 
 
 def test_a_stop_waits_for_what_runs_and_lets_nothing_begin() -> None:

@@ -77,8 +77,8 @@ def test_groups_are_shown_and_switched_without_a_forward_pass(
     tab = page.steps
 
     group = tab.show_group(choice, "inferno", event(group=2, serial=7))
-    whole = tab.show_map(VISITOR, choice, "inferno", event(groups=[0, 1, 2, 3], serial=8))
-    none = tab.show_map(VISITOR, choice, "inferno", event(groups=[], serial=9))
+    whole = tab.show_map(VISITOR, choice, "inferno", event(groups=[0, 1, 2, 3], serial=8))[tab.map]
+    none = tab.show_map(VISITOR, choice, "inferno", event(groups=[], serial=9))[tab.map]
 
     assert (group["about"], group["group"], group["serial"]) == ("group", 2, 7)
     assert (whole["about"], whole["serial"]) == ("map", 8)
@@ -92,11 +92,13 @@ def test_the_curves_of_all_groups_are_the_runs_own(page: Page, choice: Choice) -
     assert isinstance(finished, Finished)
     assert finished.run.curves is not None
     groups = [0, 1, 2, 3]
-    shown = page.steps.show_map(VISITOR, choice, "inferno", event(groups=groups))
+    tab = page.steps
+    shown = tab.show_map(VISITOR, choice, "inferno", event(groups=groups))
 
-    asked = event(groups=groups, serial=5, turn=shown["turn"])
-    first, *_, last = page.steps.show_curves(VISITOR, choice, asked)
+    asked = event(groups=groups, serial=5)
+    updates = list(tab.show_curves(VISITOR, shown[tab.turns.token], choice, asked))
 
+    first, *_, last = [update[tab.curves] for update in updates]
     assert not first["complete"]
     assert last["complete"]
     assert (last["about"], last["serial"]) == ("curves", 5)
@@ -107,33 +109,56 @@ def test_the_curves_of_all_groups_are_the_runs_own(page: Page, choice: Choice) -
         assert side["deletion"]["auc"] == pytest.approx(finished.run.curves.deletion_auc, abs=1e-6)
 
 
+def token_for(page: Page, choice: Choice, groups: list[int]) -> Any:
+    """Switch groups on, and return what lets their curves be drawn."""
+    shown = page.steps.show_map(VISITOR, choice, "inferno", event(groups=groups))
+    return shown[page.steps.turns.token]
+
+
 def test_newer_groups_end_the_curves_of_older_ones(
     page: Page, choice: Choice, explain: Explain, forwards: list[int]
 ) -> None:
     explain(choice)
-    old = page.steps.show_map(VISITOR, choice, "inferno", event(groups=[0]))["turn"]
-    curves = iter(page.steps.show_curves(VISITOR, choice, event(groups=[0], turn=old)))
-    assert not next(curves)["complete"]
+    old = token_for(page, choice, [0])
+    curves = iter(page.steps.show_curves(VISITOR, old, choice, event(groups=[0])))
+    assert not next(curves)[page.steps.curves]["complete"]
     forwards.clear()
 
-    page.steps.show_map(VISITOR, choice, "inferno", event(groups=[1]))
+    token_for(page, choice, [1])
 
     assert list(curves) == [gr.skip()]
     assert len(forwards) <= 1
-    again = page.steps.show_curves(VISITOR, choice, event(groups=[0], turn=old))
+    again = page.steps.show_curves(VISITOR, old, choice, event(groups=[0]))
     assert list(again) == [gr.skip()]
 
 
-@pytest.mark.parametrize("turn", [None, "1", 10**6, {"path": "README.md"}], ids=repr)
+def test_others_have_their_go_before_the_curves_of_some_groups_are_done(
+    page: Page, choice: Choice, explain: Explain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explain(choice)
+    tab = page.steps
+    monkeypatch.setattr(tab.turns, "_turn_s", 0.0)
+    monkeypatch.setattr(tab.turns, "others_wait", lambda: True)
+    token, nothing = token_for(page, choice, [0]), event()
+    *_, paused = tab.show_curves(VISITOR, token, choice, event(groups=[0], serial=3))
+    assert paused[tab.turns.again]["turn"]
+
+    monkeypatch.setattr(tab.turns, "others_wait", lambda: False)
+    *_, last = tab.show_curves(VISITOR, token, choice, nothing)
+
+    assert (last[tab.curves]["complete"], last[tab.curves]["serial"]) == (True, 3)
+
+
+@pytest.mark.parametrize("token", [None, "1", 10**6, {"path": "README.md"}], ids=repr)
 def test_curves_that_nobody_asked_for_are_not_drawn(
-    page: Page, choice: Choice, explain: Explain, forwards: list[int], turn: Any
+    page: Page, choice: Choice, explain: Explain, forwards: list[int], token: Any
 ) -> None:
     explain(choice)
     forwards.clear()
 
-    assert list(page.steps.show_curves(VISITOR, choice, event(groups=[0], turn=turn))) == [
-        gr.skip()
-    ]
+    drawn = list(page.steps.show_curves(VISITOR, token, choice, event(groups=[0])))
+
+    assert drawn == [gr.skip()]
     assert forwards == []
 
 

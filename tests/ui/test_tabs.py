@@ -113,6 +113,7 @@ def test_an_accident_is_logged_and_told_in_plain_words(
 def test_who_leaves_drops_both_works(page: Page, picture_id: str) -> None:
     for tab in (page.compare, page.sanity):
         tab.turns._turn_s = 0
+        tab.turns.others_wait = lambda: True
     token = page.compare.begin(VISITOR, picture_id)[page.compare.turns.token]
     values = [*present(page, picture_id), "method", ["grad_cam", "centre"], [], [], []]
     list(page.compare.run(VISITOR, token, "inferno", *values))
@@ -146,7 +147,7 @@ def test_stop_ends_a_comparison(page: Page, picture_id: str) -> None:
     updates = tab.run(VISITOR, token, "inferno", *values)
     next(updates)
 
-    stopped = tab.stop_run(VISITOR)
+    stopped = tab.turns.stop_run(VISITOR)
 
     assert "Stopped." in stopped
     assert list(updates) == [gr.skip()]
@@ -249,7 +250,7 @@ def test_stop_ends_a_check(page: Page, picture_id: str) -> None:
     updates = tab.run(VISITOR, token, "inferno", "group_cam", *present(page, picture_id))
     next(updates)
 
-    stopped = tab.stop_run(VISITOR)
+    stopped = tab.turns.stop_run(VISITOR)
 
     assert "Stopped." in stopped
     assert list(updates) == [gr.skip()]

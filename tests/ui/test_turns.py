@@ -1,10 +1,11 @@
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from groupcam.ui.turns import Turns, Work
+from groupcam.ui.turns import REST, Turns, Work
 
 SKIP = gr.skip()
 
@@ -68,7 +69,7 @@ def test_a_long_turn_shows_only_what_changes(log: Log) -> None:
 
     updates = take(turns, turns.begin("visitor"), log)
 
-    assert updates == [{"step": 0}, {"step": 2}, SKIP]
+    assert updates == [{"step": 0}, {"step": 2}]
 
 
 @pytest.mark.parametrize("how", ["stop", "begin"])
@@ -86,12 +87,13 @@ def test_stop_and_new_work_drop_what_waits(turns: Turns, log: Log, how: str) -> 
 def test_stop_ends_work_at_its_next_step(log: Log) -> None:
     with gr.Blocks():
         turns = Turns(turn_s=60)
+    turns.status, turns.stopped = "status", lambda: "Stopped."
     updates = turns.follow("visitor", turns.begin("visitor"), log)
     next(updates)
 
     turns.stop("visitor")
 
-    assert list(updates) == [SKIP]
+    assert list(updates) == [{"status": "Stopped."}]
     assert log.done == [0, 1]
     assert log.closed == 1
 
@@ -127,6 +129,65 @@ def test_too_much_waiting_work_drops_the_oldest(
     list(turns.follow("another", turns.begin("another"), Log()))
 
     assert log.closed == 1
+
+
+def test_who_lost_work_is_told_once_and_may_begin_again(
+    turns: Turns, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groupcam.ui.turns.MOST_PAUSED", 1)
+    turns.status = "status"
+    token = turns.begin("visitor")
+    take(turns, token, log)
+    another = turns.begin("another")
+    list(turns.follow("another", another, Log()))
+
+    (told,) = take(turns, token, log)
+
+    assert "Too much other work came in between" in told["status"]
+    assert take(turns, token, log) == [SKIP]
+    assert turns.again in list(turns.follow("another", another, Log()))[-1]
+    take(turns, turns.begin("visitor"), log)
+    assert log.done == [0, 0]
+
+
+def test_nobody_rests_while_nobody_waits(turns: Turns, log: Log) -> None:
+    turns.others_wait = lambda: False
+
+    updates = take(turns, turns.begin("visitor"), log)
+
+    assert updates == [{"step": 0}, {"step": 2}]
+
+
+@pytest.mark.parametrize("others_wait", [True, False])
+def test_work_rests_where_it_says_so_while_others_wait(others_wait: bool) -> None:
+    with gr.Blocks():
+        turns = Turns(turn_s=60)
+    turns.others_wait = lambda: others_wait
+
+    def work() -> Work:
+        yield {"map": 1}
+        yield REST
+        yield {"curves": 2}
+
+    updates = list(turns.follow("visitor", turns.begin("visitor"), work))
+
+    assert updates[0] == {"map": 1}
+    assert (turns.again in updates[-1]) == others_wait
+    assert (updates[-1] == {"curves": 2}) != others_wait
+
+
+def test_a_refused_turn_is_asked_for_again_while_its_work_waits(turns: Turns, log: Log) -> None:
+    turns.status = "status"
+    request: Any = SimpleNamespace(session_hash="visitor")
+    take(turns, turns.begin("visitor"), log)
+
+    word = turns.ask_again(request)[turns.again]
+    refused = turns.refused(request)
+
+    assert word["in_s"] > 0
+    assert "too many visitors wait" in refused
+    assert log.closed == 1
+    assert turns.ask_again(request) == {"status": refused}
 
 
 def test_no_token_does_nothing(turns: Turns, log: Log) -> None:

@@ -1,0 +1,161 @@
+"""The line for the networks as visitors meet it over HTTP: full, left, shared."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from torch import Tensor, nn
+
+from groupcam.models import Backbone, target_layers
+from groupcam.ui import api, launch_options
+from groupcam.ui.page import Page
+from groupcam.ui.service import Service
+from groupcam.ui.workbench import Workbench
+from tests.load.visits import BusyError, Case, Site, Timing, Visitor
+
+MOST_WAITING = 3
+CASE = Case("curves", "cat", (("groups", 4),))
+
+
+@dataclass
+class Slow:
+    """A network that takes its time, or waits for a word."""
+
+    may_go: threading.Event = field(default_factory=threading.Event)
+    seconds: float = 0.0
+    calls: int = 0
+
+    def __call__(self, _module: nn.Module, _inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        self.calls += 1
+        self.may_go.wait(60)
+        time.sleep(self.seconds)
+
+
+@pytest.fixture
+def slow(tiny_cnn: Backbone) -> Iterator[Slow]:
+    target_layers(tiny_cnn)
+    slow = Slow()
+    slow.may_go.set()
+    tiny_cnn.network.register_forward_hook(slow)
+    yield slow
+    slow.may_go.set()
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def site(workbench: Workbench, service: Service, slow: Slow) -> Iterator[Site]:
+    demo = Page(workbench, service=service).build()
+    _, url, _ = demo.queue(max_size=MOST_WAITING).launch(
+        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
+    )
+    yield Site(url.rstrip("/"))
+    slow.may_go.set()
+    demo.close()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_who_comes_to_a_full_line_is_told_and_all_others_are_answered(
+    site: Site, slow: Slow, service: Service
+) -> None:
+    slow.may_go.clear()
+    visitors = [Visitor(site) for _ in range(1 + MOST_WAITING)]
+    events = []
+    for visitor in visitors:
+        events.append(visitor.join("curves", CASE))
+        wait_until(lambda: service.health()["running"] == 1)
+
+    with pytest.raises(BusyError, match=r"Queue is full\. Max size is 3"):
+        Visitor(site).answer(CASE)
+
+    slow.may_go.set()
+    answers = [
+        visitor.outcome(event, Timing()) for visitor, event in zip(visitors, events, strict=True)
+    ]
+    assert all(answer == answers[0] for answer in answers)
+    assert Visitor(site).answer(CASE)[0] == answers[0]
+    for visitor in visitors:
+        visitor.close()
+
+
+def test_the_work_of_a_caller_who_leaves_ends_with_the_micro_batch(
+    site: Site, slow: Slow, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "SIGN_S", 0.0)
+    slow.seconds = 0.1
+    visitor = Visitor(site)
+    visitor.join("curves", CASE)
+    wait_until(lambda: slow.calls >= 3)
+
+    visitor.leave_after(0.3)
+    left_at = slow.calls
+    wait_until(lambda: service.health()["running"] == 0, seconds=10)
+
+    assert slow.calls - left_at <= 3  # what ran, and what began before the news came; of some 60
+    assert service.health()["left"] == 1
+    slow.seconds = 0.0
+    assert Visitor(site).answer(CASE)[0]["class_label"]
+
+
+def test_a_new_choice_ends_the_run_of_the_old_one(site: Site, slow: Slow) -> None:
+    slow.seconds = 0.05
+    page = Case("page", "cat", (("groups", 4),))
+    other = Case("page", "espresso", (("groups", 4),))
+    visitor = Visitor(site)
+
+    answer, _ = visitor.ask_anew(page, other, 0.5)
+    calls = slow.calls
+
+    slow.seconds = 0.0
+    assert answer == Visitor(site).answer(other)[0]
+    whole = slow.calls - calls  # what one run takes, but for what is kept of the first
+    assert calls < 2 * whole
+
+
+def test_a_call_that_takes_too_long_is_given_up(
+    site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "CALL_S", 0.2)
+    slow.seconds = 0.05
+    visitor = Visitor(site)
+
+    with pytest.raises(Exception, match=r"A call must be answered within 0 s"):
+        visitor.answer(CASE)
+
+    monkeypatch.setattr(api, "CALL_S", 60.0)
+    slow.seconds = 0.0
+    assert visitor.answer(CASE)[0]["insertion"]
+
+
+def test_a_network_that_takes_long_to_fetch_holds_nobody_up(
+    site: Site, workbench: Workbench, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived = threading.Event()
+
+    def fetch(name: str, **_: object) -> Backbone:
+        assert name != "timm/slow" or arrived.wait(60)
+        return tiny_cnn
+
+    monkeypatch.setattr("groupcam.ui.workbench.load_backbone", fetch)
+    monkeypatch.setattr(api, "LOAD_S", 0.2)
+    case = Case("layers", "", (("backbone", "timm/slow"),))
+    visitor = Visitor(site)
+
+    with pytest.raises(Exception, match=r"timm/slow must be ready within 0 s; it is still being"):
+        visitor.answer(case)
+
+    assert visitor.answer(Case("layers"))[0]
+    arrived.set()
+    wait_until(lambda: len(workbench._pool) == 2)
+    assert visitor.answer(case)[0]
