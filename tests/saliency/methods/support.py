@@ -28,7 +28,7 @@ QUICK: dict[str, dict[str, Any]] = {
 """Options that make a method quick; those not named are quick enough."""
 
 
-def figures() -> dict[str, npt.NDArray[np.float32]]:
+def figures() -> dict[str, npt.NDArray[np.floating]]:
     """Other packages' figures; see fixtures/README.md."""
     return dict(np.load(Path(__file__).parents[2] / "fixtures" / "methods.npz"))
 
