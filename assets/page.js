@@ -25,3 +25,22 @@ window.gcSpeaker = (texts) => (name, values = {}) => {
   if (!(name in texts)) throw new Error(`No sentence is called "${name}".`)
   return texts[name].replace(/\{(\w+)\}/g, (braces, key) => values[key] ?? braces)
 }
+
+// Gradio brings the parts of a page one after the other, and each would push others away. All stay
+// hidden until they are in their places and nothing has come for a while, or until it takes too
+// long; page.css hides them.
+const PARTS = ["title", "picture", "layers", "link", "status", "viewer", "downloads", "curves", "perturbed", "masks"]
+const CALM_MS = 100
+const MOST_HIDDEN_MS = 5000
+const hiddenSince = performance.now()
+let latestPart = hiddenSince
+const newParts = new MutationObserver(() => { latestPart = performance.now() })
+newParts.observe(document, { childList: true, subtree: true })
+const showWhenComplete = () => {
+  const now = performance.now()
+  const isComplete = PARTS.every((name) => document.querySelector(`#gc-${name} *`)) && now > latestPart + CALM_MS
+  if (!isComplete && now < hiddenSince + MOST_HIDDEN_MS) return requestAnimationFrame(showWhenComplete)
+  newParts.disconnect()
+  document.documentElement.classList.add("gc-complete")
+}
+requestAnimationFrame(showWhenComplete)
