@@ -68,8 +68,8 @@ def query_of(opening: Opening) -> str:
     for field in dataclasses.fields(GroupCamConfig):
         value = getattr(opening.config, field.name)
         if value != getattr(config, field.name):
-            text = f"{value:.12g}" if isinstance(value, float) else value
-            parts[field.name] = NONE if value is None else text
+            # Every digit that tells the number from others, but no ".0".
+            parts[field.name] = NONE if value is None else str(value).removesuffix(".0")
     return urlencode(parts)
 
 
