@@ -108,12 +108,12 @@ def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
-        raise GroupCamError(_not_weights(path, type(content).__name__))
+        raise GroupCamError(_not_weights(path, _kind(content)))
     if not content:  # timm takes that for no weights, and asks the hub for them
         raise GroupCamError(_not_weights(path, "none"))
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise GroupCamError(_not_weights(path, f"{shown(name)}: {type(value).__name__}"))
+            raise GroupCamError(_not_weights(path, f"{shown(name)}: {_kind(value)}"))
         if value.layout == torch.strided and value.nbytes > value.untyped_storage().nbytes():
             raise GroupCamError(
                 f"A tensor in a weights file must be stored whole; {shown(name)} in '{path.name}' "
@@ -124,6 +124,11 @@ def _named_tensors(content: object, path: Path) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in named):
             named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
     return named
+
+
+def _kind(value: object) -> str:
+    """Return what something is, in a word for a sentence."""
+    return "None" if value is None else type(value).__name__
 
 
 def _check_unpacked_size(path: Path) -> None:
