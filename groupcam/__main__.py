@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from groupcam import __version__
-from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
 
 # A verb is a module of groupcam.cli with `add_options(parser)` and `run(args)`. It is imported
 # only when it is used: its choices and ranges come from modules that take seconds to load.
@@ -60,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; the final flush must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a name that the file system refuses, a full disk
+        file = "" if error.filename is None else f"{shown(str(error.filename))}: "
+        print(f"error: {file}{error.strerror or error}.", file=sys.stderr)
+        return EXIT_ERROR
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 import re
 
 from groupcam.cli.table import print_table
-from groupcam.errors import GroupCamError, did_you_mean
+from groupcam.errors import GroupCamError, did_you_mean, shown
 from groupcam.models import list_backbones
 from groupcam.models.weights_list import WeightsEntry, list_weights
 
@@ -60,9 +60,11 @@ def run(args: argparse.Namespace) -> None:
 
 def parse_count(text: str) -> int:
     """Return a count written as 5000000, 500K, 30M or 1.5B."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMB]?)", text.strip().upper())
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)([KMB]?)", text.strip().upper())
     if match is None:
-        raise argparse.ArgumentTypeError(f"must be a count such as 5000000 or 30M; got '{text}'")
+        raise argparse.ArgumentTypeError(
+            f"must be a count such as 5000000 or 30M; got {shown(text)}"
+        )
     return round(float(match[1]) * UNITS[match[2]])
 
 

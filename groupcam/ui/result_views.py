@@ -54,9 +54,9 @@ class ResultViews:
     def show_group(self, choice: Choice | None, color_map: str, event: gr.EventData) -> Any:
         """Show the group whose mask was clicked."""
         run = self._kept(choice)
-        group = payload_of(event).get("group")
-        if not isinstance(group, int) or not 0 <= group < run.explanation.config.groups:
-            raise gr.Error(say("masks.unknown_group", groups=run.explanation.config.groups))
+        group, count = payload_of(event).get("group"), run.explanation.config.groups
+        if not isinstance(group, int) or isinstance(group, bool) or not 0 <= group < count:
+            raise gr.Error(say("masks.unknown_group", groups=count))
         return views.mask_detail(run, group, color_map)
 
     @told

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from gradio.block_function import BlockFunction
 from gradio.state_holder import SessionState
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
@@ -212,6 +212,7 @@ def test_any_event_with_any_values_is_answered_or_refused(
     outcome(lambda: visitor.send(event, values, payload), allowed=(ByGradioError,))
 
 
+@example(group=False, serial=None, lesson="", name="groups")  # found by it: an index to Python
 @given(
     group=json_values,
     serial=json_values,
