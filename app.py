@@ -1,10 +1,10 @@
 """The web app: python app.py [--host HOST] [--port PORT] [--mcp].
 
 Environment: GROUPCAM_DEVICE names the device ("cpu"; "zerogpu" for a ZeroGPU Space),
-GROUPCAM_MAX_PARAMETERS the largest backbone that visitors may load ("100M"; not set: any),
-GROUPCAM_BACKBONE_BYTES the memory for loaded ones, GROUPCAM_MCP=1 serves the endpoints to language
-models too, as --mcp does, GROUPCAM_LOG=json makes every line of the log a JSON object. GET /health
-tells how the app is.
+GROUPCAM_MAX_PARAMETERS the largest backbone that visitors may load ("100M"; not set: what fits into
+GROUPCAM_BACKBONE_BYTES, the memory for loaded ones), GROUPCAM_MCP=1 serves the endpoints to
+language models too, as --mcp does, GROUPCAM_LOG=json makes every line of the log a JSON object.
+GET /health tells how the app is.
 """
 
 import argparse
@@ -94,10 +94,10 @@ if __name__ == "__main__":
     options = launch_options()
     if arguments.mcp:
         try:
-            options |= tool_options(demo)
+            options = tool_options(demo)
         except RuntimeError as error:
             raise SystemExit(f"{error} Or start without --mcp and GROUPCAM_MCP.") from error
-    options.setdefault("app_kwargs", {})["routes"] = service.routes
+    options["app_kwargs"]["routes"] = service.routes
     demo.queue(max_size=64).launch(
         server_name=arguments.host,
         server_port=arguments.port,

@@ -5,12 +5,14 @@ import threading
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from groupcam.language import TRANSLATIONS
 from groupcam.models import DEFAULT_BACKBONE
 from groupcam.models.pool import BackboneKey
 from groupcam.ui import zero_gpu
 from groupcam.ui.components import ASSETS
+from groupcam.ui.headers import ProtectiveHeaders
 from groupcam.ui.page import Page
 from groupcam.ui.service import Service
 from groupcam.ui.workbench import BACKBONE_BYTES, Workbench
@@ -71,11 +73,12 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,
+        "app_kwargs": {"middleware": [Middleware(ProtectiveHeaders)]},
     }
 
 
 def tool_options(demo: gr.Blocks) -> dict[str, Any]:
-    """Return more arguments for `launch`: they serve the endpoints to language models too (MCP).
+    """Return the arguments for `launch` that serve the endpoints to language models too (MCP).
 
     Raises:
         RuntimeError: the package that it takes is not installed.
@@ -88,4 +91,5 @@ def tool_options(demo: gr.Blocks) -> dict[str, Any]:
     # Only here: it takes as long to load as all the rest of the page's own code.
     from groupcam.ui.tools import serve_tools
 
-    return serve_tools(demo)
+    options, tools = launch_options(), serve_tools(demo)
+    return {**options, **tools, "app_kwargs": options["app_kwargs"] | tools["app_kwargs"]}

@@ -62,6 +62,7 @@ TICK_S = 0.25  # between reports of work in a thread that has nothing new to tel
 CURVE_STEPS = 112  # the authors' number at 224 x 224; larger inputs take larger steps
 
 MAX_INPUT_PX = 1024
+FLOAT32_BYTES = 4
 BACKBONE_BYTES = 1000 * 2**20
 PICTURE_BYTES = 600 * 2**20
 CAPTURE_BYTES = 300 * 2**20
@@ -90,14 +91,15 @@ class Workbench:
 
         Args:
             device: where networks run.
-            max_parameters: a larger backbone is refused; None: none is.
+            max_parameters: a larger backbone is refused; None: one that alone would need more
+                than `backbone_bytes`.
             backbone_bytes: memory for loaded backbones; one prepared for speed on a CPU takes as
                 much again.
             prepare: makes a loaded backbone fast; None: `engine.prepare_in_background`.
         """
         self._device = device
         self._prepare = prepare
-        self._max_parameters = max_parameters
+        self._max_parameters = max_parameters or backbone_bytes // FLOAT32_BYTES
         self._pool = BackbonePool(self._load, backbone_bytes)
         self._pictures: ByteBoundedCache[Picture] = ByteBoundedCache(PICTURE_BYTES)
         self._captures: ByteBoundedCache[Capture] = ByteBoundedCache(CAPTURE_BYTES)
@@ -187,7 +189,7 @@ class Workbench:
             text = say("network.size_too_large", most=MAX_INPUT_PX, given=key.input_size)
             raise GroupCamError(text)
         parameters = parameters_of(key.name)
-        if self._max_parameters is not None and (parameters or 0) > self._max_parameters:
+        if (parameters or 0) > self._max_parameters:
             raise GroupCamError(
                 say(
                     "network.too_large",

@@ -137,6 +137,30 @@ def test_class_layer_backbone_and_file_names_are_text_on_every_view(
     expect_text_only(page)
 
 
+def test_a_script_that_got_in_could_not_talk_to_another_host(page: BrowserPage) -> None:
+    asked: list[str] = []
+    page.on("requestfinished", lambda request: asked.append(request.url))
+
+    outcome = page.evaluate(
+        """async () => {
+          const blocked = []
+          const note = (event) => blocked.push(event.effectiveDirective)
+          document.addEventListener("securitypolicyviolation", note)
+          await fetch("http://localhost:9/stolen").catch(() => {})
+          const picture = new Image()
+          await new Promise((done) => {
+            picture.onerror = done
+            picture.src = "http://localhost:9/stolen.png"
+          })
+          await new Promise((done) => setTimeout(done, 100))
+          return blocked
+        }"""
+    )
+
+    assert outcome == ["connect-src", "img-src"]
+    assert not any("stolen" in url for url in asked)
+
+
 def test_the_name_of_a_file_that_is_no_picture_is_text(page: BrowserPage, tmp_path: Path) -> None:
     expect(page.locator("#gc-status .gc-done")).to_be_visible()
     path = tmp_path / f"{EVIL}.png"

@@ -12,7 +12,7 @@ from PIL import Image
 from groupcam.models import Backbone
 from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig, engine
-from groupcam.ui import build_demo, launch_options, run_events, tool_options
+from groupcam.ui import build_demo, run_events, tool_options
 from groupcam.ui import workbench as workbench_module
 from groupcam.ui.page import Page
 from groupcam.ui.runs import Choice, Explained, Finished, Run
@@ -36,7 +36,6 @@ def url() -> Iterator[str]:
         prevent_thread_lock=True,
         server_name="127.0.0.1",
         quiet=True,
-        **launch_options(),
         **tool_options(demo),
     )
     yield address.rstrip("/")

@@ -310,6 +310,18 @@ def test_folders_are_taken_out_of_messages() -> None:
     assert found == "The weights 'a' in 'c.pth' must fit 'e.pth'; 'f' 1/2."
 
 
+@pytest.mark.parametrize("path", ["/", "/de", "/config", "/gradio_api/info", "/no-such-page"])
+def test_every_answer_has_the_protective_headers(url: str, path: str) -> None:
+    headers = httpx.get(f"{url}{path}", timeout=WAIT_S).headers
+
+    policy = headers["content-security-policy"]
+    assert "default-src 'self';" in policy
+    assert "connect-src 'self' data: blob:;" in policy
+    assert "object-src 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+
+
 # --- settings ------------------------------------------------------------------------------------
 
 

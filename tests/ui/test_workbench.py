@@ -348,6 +348,17 @@ def test_a_backbone_above_the_limit_is_refused_before_it_is_built(
         limited.load(KEY)
 
 
+def test_a_backbone_that_alone_would_fill_the_memory_is_refused_by_default(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(workbench_module, "load_backbone")
+    monkeypatch.setattr(workbench_module, "parameters_of", lambda name: 25_000_001)
+    limited = Workbench(backbone_bytes=100_000_000)
+
+    with pytest.raises(GroupCamError, match=r"at most 25 million .* has 25 million"):
+        limited.load(KEY)
+
+
 def test_a_load_that_fails_raises_its_own_error_and_may_be_tried_again(
     workbench: Workbench, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
