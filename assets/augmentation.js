@@ -20,12 +20,12 @@ const draw = () => {
     const words = document.createElement("p");
     const label = document.createElement("strong");
     label.textContent = row.label;
-    words.append(label, ` ${row.note}`);
+    words.append(label, ` · ${row.note}`);
     const pictures = document.createElement("div");
     pictures.className = "gc-augment-row";
     pictures.append(
       figure(say("original"), row.original, say("original_alt", { label: row.label })),
-      figure(say("mask"), row.mask, row.words),
+      figure(row.isAugmented ? say("mask") : say("no_mask"), row.mask, row.words),
       figure(say("seen"), row.augmented, row.isAugmented ? say("seen_alt", { label: row.label }) : say("left_alt", { label: row.label })),
     );
     item.append(words, pictures);

@@ -29,7 +29,11 @@ window.gcSpeaker = (texts) => (name, values = {}) => {
 // Gradio brings the parts of a page one after the other, and each would push others away. All stay
 // hidden until they are in their places and nothing has come for a while, or until it takes too
 // long; page.css hides them.
-const PARTS = ["title", "picture", "layers", "link", "status", "viewer", "downloads", "curves", "perturbed", "masks"]
+const PARTS = [
+  "#gc-title h1", "#gc-picture *", "#gc-backbone *", "#gc-layers *", "#gc-top *", "#gc-link *", "[role=tab]",
+  "#gc-status *", "#gc-viewer *", "#gc-downloads button", "#gc-curves *", "#gc-perturbed *", "#gc-masks *",
+  "#gc-controls [type=range]", "#gc-controls [type=radio]",
+]
 const CALM_MS = 100
 const MOST_HIDDEN_MS = 5000
 const hiddenSince = performance.now()
@@ -38,7 +42,7 @@ const newParts = new MutationObserver(() => { latestPart = performance.now() })
 newParts.observe(document, { childList: true, subtree: true })
 const showWhenComplete = () => {
   const now = performance.now()
-  const isComplete = PARTS.every((name) => document.querySelector(`#gc-${name} *`)) && now > latestPart + CALM_MS
+  const isComplete = PARTS.every((part) => document.querySelector(part)) && now > latestPart + CALM_MS
   if (!isComplete && now < hiddenSince + MOST_HIDDEN_MS) return requestAnimationFrame(showWhenComplete)
   newParts.disconnect()
   document.documentElement.classList.add("gc-complete")

@@ -13,10 +13,12 @@ let detail = null;   // the chosen group, as walkthrough_views.group_view() tell
 let chosen = 0;
 let off = new Set(); // groups that are switched off
 let serial = 0;      // of the last question: answers to older ones are stale
+let listed = null;   // the group whose mask covers the map
 const asked = { group: 0, map: 0 };
 let curves = null;   // of the groups that are on, as steps_tab.StepsTab.show_curves() tells them
 let wait = 0;        // before they are asked for: hands may still be switching
 let sheet = null;    // the sprite of all masks, once it is decoded
+let mapped = {};     // the map, the one before it, and the picture that both belong to
 
 const made = (name, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(name), properties);
@@ -55,10 +57,12 @@ const peek = (group) => { // a bar's mask, while it is pointed at
   cover(find("[data-mask=hovered]"), group);
   find(".gc-step-hovered").textContent = props.value.dead[place] ? say("peeked_empty", { group: group + 1 }) : say("peeked", { group: group + 1, score: score(place) });
 };
-const peek_in_list = (group) => {
-  const canvas = find("[data-mask=listed]");
-  canvas.hidden = group === null;
-  if (group !== null) cover(canvas, group);
+const peek_in_list = (group) => { // a row's mask, over the map
+  listed = group;
+  for (const canvas of all("[data-mask=listed]")) {
+    canvas.hidden = group === null;
+    if (group !== null) cover(canvas, group);
+  }
 };
 
 // --- questions to the server -----------------------------------------------------------------------
@@ -76,6 +80,7 @@ const choose = (group) => {
 const ask_map = () => {
   const on = props.value.order.filter((group) => !off.has(group));
   draw_switches();
+  peek_in_list(null); // it would hide the answer
   curves = null;
   clearTimeout(wait);
   draw_curves();
@@ -244,11 +249,19 @@ const draw_switches = () => {
   draw_bars();
 };
 
+const show_heat = (image, source) => {
+  image.hidden = !source;
+  if (source) image.src = source;
+};
 const draw_map = (answer) => {
-  const heat = find(".gc-step-heat"), blank = find(".gc-inspector .gc-blank");
-  heat.hidden = !answer.heat;
-  if (answer.heat) heat.src = answer.heat;
+  const heat = find(".gc-inspector .gc-step-heat"), blank = find(".gc-inspector .gc-blank");
+  show_heat(heat, answer.heat);
   heat.alt = say("map_of_groups", { words: answer.words });
+  // Beside the group, which stays in sight: the step that was changed may be far above the map.
+  if (answer.heat !== mapped.heat) mapped = { heat: answer.heat, before: mapped.heat, picture: props.value.picture };
+  find("[data-map=before]").classList.toggle("gc-none", mapped.before === undefined);
+  show_heat(find("[data-map=before] .gc-step-heat"), mapped.before);
+  show_heat(find("[data-map=now] .gc-step-heat"), mapped.heat);
   blank.textContent = answer.blank;
   blank.hidden = !answer.blank;
 };
@@ -335,14 +348,17 @@ list.addEventListener("change", (event) => {
   ask_map();
 });
 list.addEventListener("click", (event) => {
-  if (!event.target.closest("button")) return;
+  if (!row_of(event) || event.target.closest("label")) return;
   const group = Number(row_of(event).dataset.group);
+  if (!event.target.closest("button")) return peek_in_list(group === listed ? null : group); // a tap
   const is_alone = off.size === props.value.order.length - 1 && !off.has(group);
   off = new Set(is_alone ? [] : props.value.order.filter((one) => one !== group)); // once more: all back
   ask_map();
 });
 list.addEventListener("pointerover", (event) => { const row = row_of(event); if (row && event.pointerType === "mouse") peek_in_list(Number(row.dataset.group)); });
-list.addEventListener("pointerleave", () => peek_in_list(null));
+list.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") peek_in_list(null); }); // a finger always leaves
+list.addEventListener("focusin", (event) => peek_in_list(event.target.matches(":focus-visible") ? Number(row_of(event).dataset.group) : null));
+list.addEventListener("focusout", () => peek_in_list(null));
 find(".gc-inspector-all").addEventListener("click", () => { off = new Set(); ask_map(); });
 
 // --- answers ---------------------------------------------------------------------------------------
@@ -383,7 +399,8 @@ const draw = () => {
   find(".gc-steps-body").hidden = !has;
   if (!has) { run = null; return; }
   tell_status();
-  if (run !== value.run) { // another run: all groups on; the heaviest is chosen
+  const is_recoloured = run === value.run;
+  if (!is_recoloured) { // another run: all groups on; the heaviest is chosen
     off = new Set();
     chosen = value.detail.group;
     detail = value.detail;
@@ -393,6 +410,7 @@ const draw = () => {
     asked.map = asked.group = ++serial;
     if (chosen !== value.detail.group) { trigger("choose", { group: chosen, serial }); } else detail = value.detail;
   }
+  if (mapped.picture !== value.picture || is_recoloured) mapped = {}; // nothing to compare with
   sheet = null;
   const image = new Image();
   image.addEventListener("load", () => {

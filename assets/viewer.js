@@ -20,6 +20,7 @@ const draw = () => {
   Object.assign(heat.style, place);
   Object.assign(find(".gc-seen").style, place);
   find(".gc-overlay .gc-picture").alt = say("overlay", value);
+  find(".gc-outside").hidden = value.box[2] * value.box[3] > 0.999;
   find(".gc-words").textContent = value.words;
   find(".gc-caption").textContent = value.caption;
   find(".gc-blank").textContent = value.blank && `${value.blank} ${say("questions_tell_more")}`;

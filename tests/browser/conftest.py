@@ -1,5 +1,7 @@
 """The real app in this process, and a Chromium with a fresh context for every test."""
 
+import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Route, expect
 from playwright.sync_api import Page as BrowserPage
 
 from groupcam.language import TRANSLATIONS
@@ -109,6 +111,7 @@ def open_page(app: App, chromium: Browser) -> Iterator[OpenPage]:
         link: str = WITHOUT_PICTURE,
         path: str = "",
         script: str = "",
+        slow_scripts_s: float = 0,
         **settings: Any,
     ) -> Driver:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
@@ -117,6 +120,8 @@ def open_page(app: App, chromium: Browser) -> Iterator[OpenPage]:
         contexts.append(context)
         page = context.new_page()
         problems.watch(page)
+        if slow_scripts_s:
+            page.route("**/*.js", delay_some(slow_scripts_s))
         page.goto(f"{app.url}/{path}?{'&'.join(filter(None, (link, query)))}")
         driver = Driver(page)
         if link == WITHOUT_PICTURE:
@@ -128,6 +133,18 @@ def open_page(app: App, chromium: Browser) -> Iterator[OpenPage]:
     for context in contexts:
         context.close()
     assert seen == []
+
+
+def delay_some(seconds: float) -> Callable[[Route], None]:
+    """Return what makes every fourth script late, so that others overtake it."""
+    numbers = itertools.count()
+
+    def answer(route: Route) -> None:
+        if next(numbers) % 4 == 0:
+            time.sleep(seconds)
+        route.continue_()
+
+    return answer
 
 
 @pytest.fixture

@@ -113,6 +113,18 @@ def test_every_tab_fits_and_fills_its_window(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+def test_nothing_jumps_where_scripts_come_late(
+    open_page: OpenPage, width: int, height: int
+) -> None:
+    size = {"width": width, "height": height}
+
+    driver = open_page(link="", script=WATCH_SHIFTS, slow_scripts_s=0.25, viewport=size)
+    driver.expect_done()
+
+    assert driver.page.evaluate("window.shift") < MOST_SHIFT
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
 def test_nothing_jumps_while_results_arrive(open_page: OpenPage, width: int, height: int) -> None:
     driver = open_page(link="", script=WATCH_SHIFTS, viewport={"width": width, "height": height})
     driver.expect_done()

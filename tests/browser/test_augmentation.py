@@ -35,6 +35,13 @@ def test_pictures_masks_and_what_training_sees_stand_side_by_side(driver: Driver
         "energy lies on 24% of the area."
     )
 
+    driver.number("Probability").fill("0")
+    driver.button("Show what training sees").click()
+    expect(driver.page.locator("#gc-augment-status")).to_contain_text("No picture was drawn")
+    expect(first).to_contain_text("Egyptian cat · left as it is")
+    expect(first.locator("figure").nth(1)).to_have_text("No mask: all stays sharp")
+
+    driver.number("Probability").fill("1")
     driver.page.get_by_role("radio", name="what Group-CAM finds salient").check()
     driver.number("Groups").fill("4")
     driver.button("Show what training sees").click()

@@ -45,7 +45,7 @@ def test_groups_are_opened_switched_and_brought_back(driver: Driver, forwards: l
     assert "heaviest" in heaviest
     assert forwards == []
 
-    heat = page.locator(".gc-step-heat")
+    heat = page.locator(".gc-inspector .gc-step-heat")
     whole = heat.get_attribute("src") or ""
     rows = page.locator(".gc-inspector-list li")
     expect(rows).to_have_count(32)
@@ -96,6 +96,58 @@ def test_the_keyboard_changes_group_and_settings_of_both_columns(driver: Driver)
     expect(page.locator(".gc-steps-way")).to_contain_text("2 groups")
     expect(groups).to_have_value("2")
     driver.expect_caption("2 groups")
+
+
+def test_the_map_stays_in_sight_before_and_after_a_change(driver: Driver) -> None:
+    page = driver.page
+    driver.explain_cat()
+    open_steps(driver)
+    before, now = (page.locator(f"[data-map={name}]") for name in ("before", "now"))
+    expect(now).to_be_visible()
+    expect(before).to_be_hidden()
+    first = now.locator(".gc-step-heat").get_attribute("src") or ""
+    percentile = step(driver, 3).get_by_role("slider")
+    percentile.scroll_into_view_if_needed()
+
+    percentile.focus()
+    page.keyboard.press("Home")
+
+    expect(before.locator(".gc-step-heat")).to_have_attribute("src", first)
+    expect(now.locator(".gc-step-heat")).not_to_have_attribute("src", first)
+    for sight in (percentile, before, now):
+        expect(sight).to_be_in_viewport(ratio=1)
+    driver.expect_done()
+    driver.example("rocket").click()
+    driver.expect_caption("missile")
+    expect(now.locator(".gc-step-heat")).to_have_attribute("src", re.compile("^data:"))
+    expect(before).to_be_hidden()  # it would be another picture's
+
+
+def test_a_row_shows_its_mask_by_pointer_focus_and_tap(open_page: OpenPage) -> None:
+    driver = open_page(has_touch=True)
+    page = driver.page
+    driver.explain_cat()
+    driver.expect_done()
+    open_steps(driver)
+    row = page.locator(".gc-inspector-list li").first
+    masks = page.locator("[data-mask=listed]")
+    shown = page.locator("[data-mask=listed]:visible")
+    expect(masks).to_have_count(2)
+
+    row.hover()
+    expect(shown).to_have_count(2)
+    page.mouse.move(0, 0)
+    expect(shown).to_have_count(0)
+    row.get_by_role("checkbox").focus()
+    page.keyboard.press("Tab")
+    expect(shown).to_have_count(2)
+    page.keyboard.press("Enter")
+    expect(page.locator(".gc-inspector-state")).to_contain_text("Only group")
+    expect(shown).to_have_count(0)  # it would hide the answer
+    row.locator(".gc-inspector-bar").tap()
+    expect(shown).to_have_count(2)
+    row.locator(".gc-inspector-bar").tap()
+    expect(shown).to_have_count(0)
 
 
 def test_a_phone_in_the_dark_shows_all_without_scrolling_sideways(open_page: OpenPage) -> None:
