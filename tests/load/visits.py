@@ -214,7 +214,8 @@ class Visitor:
             has_map = False
             outputs: list[Any] = []
             for outputs in self._turns(inputs, Timing()):
-                has_map = has_map or bool(outputs[VIEWER].get("words"))
+                viewer = outputs[VIEWER]  # random weights may give a blank map, with its reason
+                has_map = has_map or bool(viewer.get("words") or viewer.get("blank"))
                 if has_map and not curves:
                     break
             self._end()
