@@ -7,6 +7,7 @@ const frame = stage.querySelector(".gc-boxer-box");
 const fields = [...root.querySelectorAll("input")];
 let box = null;
 let waiting;
+let serial = 0; // of the last box that was told
 
 const size = () => [props.value?.width || 1, props.value?.height || 1];
 const within = (value, most) => Math.round(Math.min(Math.max(value, 0), most));
@@ -29,7 +30,7 @@ const show = () => {
 
 const tell = () => {
   clearTimeout(waiting);
-  waiting = setTimeout(() => trigger("draw", { box }), 80); // keys and cards come in bursts
+  waiting = setTimeout(() => trigger("draw", { box, serial: ++serial }), 80); // keys and cards come in bursts
 };
 
 const set = (left, top, right, bottom) => {

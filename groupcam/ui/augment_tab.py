@@ -141,7 +141,8 @@ class AugmentTab:
                     yield {self.status: _status_of(event, rows)}
                 else:
                     yield {}
-            yield {self.status: views.status(rows.summary, "done")}
+            # All once more: of updates in quick succession a busy browser may miss one.
+            yield {self.rows: rows.value, self.status: views.status(rows.summary, "done")}
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             yield {self.status: views.status(str(error), "error")}
         except Exception as error:

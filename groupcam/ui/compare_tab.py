@@ -28,7 +28,7 @@ from groupcam.ui.comparison_views import Board, pointing_value
 from groupcam.ui.event_log import log_accident
 from groupcam.ui.forecast import forward_passes
 from groupcam.ui.layout import Layout, backbone_choices
-from groupcam.ui.payloads import checked_text, payload_of, told
+from groupcam.ui.payloads import checked_text, payload_of, serial_of, told
 from groupcam.ui.pointing import parse_box
 from groupcam.ui.present import read_choice
 from groupcam.ui.run_events import UPDATE_S
@@ -106,7 +106,9 @@ class CompareTab:
             inputs=[ui.color_map, *ui.present, *choice],
             outputs=[self.cards, self.entries, self.box],
         )
-        self.box.draw(self.show_pointing, self.entries, self.pointing, **AT_ONCE)
+        self.box.draw(  # not "once", which would pass over a box drawn while one is answered
+            self.show_pointing, self.entries, self.pointing, trigger_mode="multiple", **AT_ONCE
+        )
         self.axis.change(self.show_axis, self.axis, list(self.chosen.values()), **raw, **AT_ONCE)
         ui.shown_backbone.change(
             self.list_names,
@@ -238,11 +240,13 @@ class CompareTab:
     @told
     def show_pointing(self, entries: Sequence[Entry], event: gr.EventData) -> dict[str, Any]:
         """Say how every map answers to the box that was drawn; no forward pass."""
-        raw = payload_of(event).get("box")
+        payload = payload_of(event)
+        raw = payload.get("box")
         box = None if raw is None else parse_box(raw)
         results = [self._comparisons.result_of(entry) for entry in entries]
         # Equal answers must reach the cards too: they may be new.
-        return {**pointing_value(results, box), "stamp": time.monotonic()}
+        about = {"serial": serial_of(payload), "stamp": time.monotonic()}
+        return {**pointing_value(results, box), **about}
 
 
 def _several(axis: Axis, choices: list[Any], value: list[str]) -> gr.Dropdown:

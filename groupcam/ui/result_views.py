@@ -29,6 +29,7 @@ class ResultViews:
             self.show_group,
             [ui.choice, ui.color_map],
             ui.detail,
+            trigger_mode="multiple",  # "once" would pass over a click while one is answered
             **AT_ONCE,
         )
         ui.opacity.change(
@@ -47,6 +48,7 @@ class ResultViews:
             self.recolor,
             [ui.choice, ui.color_map],
             ui.viewer,
+            trigger_mode="always_last",
             **AT_ONCE,
         )
 

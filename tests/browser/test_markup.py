@@ -17,7 +17,6 @@ from groupcam.ui import launch_options, run_events
 from groupcam.ui import workbench as workbench_module
 from groupcam.ui.page import Page
 from groupcam.ui.workbench import Workbench
-from tests.chromium import launched_chromium
 from tests.support import TinyCnn
 
 pytestmark = pytest.mark.browser
@@ -70,16 +69,10 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     demo.close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched_chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[BrowserPage]:
+def page(chromium: Browser, url: str) -> Iterator[BrowserPage]:
     expect.set_options(timeout=PATIENCE_MS)
-    context = browser.new_context()
+    context = chromium.new_context()
     context.set_default_timeout(PATIENCE_MS)
     context.add_init_script(RECORD)
     page = context.new_page()
