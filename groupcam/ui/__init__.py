@@ -20,6 +20,9 @@ from groupcam.ui.workbench import BACKBONE_BYTES, Workbench
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 
 
+MOST_SESSIONS = 500  # of which Gradio keeps states; those who call the endpoints never leave
+
+
 def build_demo(
     device: str = "cpu",
     *,
@@ -73,6 +76,7 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,
+        "state_session_capacity": MOST_SESSIONS,
         "app_kwargs": {"middleware": [Middleware(ProtectiveHeaders)]},
     }
 

@@ -116,6 +116,7 @@ class Page:
     # --- wiring --------------------------------------------------------------------------------
 
     def _wire(self, demo: gr.Blocks) -> None:
+        self._demo = demo
         controls = self.ui.controls
         inputs = [
             self.ui.token,
@@ -249,8 +250,15 @@ class Page:
         }
 
     def leave(self, request: gr.Request) -> None:
-        """Forget a visitor who closed the page."""
+        """Forget a visitor who closed the page.
+
+        Gradio keeps what every part of the page showed, pictures too, for deep links, which this
+        page has none of: 2 MB a visitor. The states stay for the hour in which he may come back.
+        """
         session = str(request.session_hash)
+        holder = getattr(self._demo, "state_holder", None)  # None: not launched
+        if holder is not None and session in holder:
+            holder.session_data[session].config_values.clear()
         self.runs.leave(session)
         for tab in self.tabs:
             tab.leave(session)

@@ -159,3 +159,15 @@ def test_a_network_that_takes_long_to_fetch_holds_nobody_up(
     arrived.set()
     wait_until(lambda: len(workbench._pool) == 2)
     assert visitor.answer(case)[0]
+
+
+def test_what_a_page_showed_is_not_kept_for_a_visitor_who_left(site: Site, demo: gr.Blocks) -> None:
+    visitor = Visitor(site)
+    with httpx.stream("GET", f"{site.url}/gradio_api/heartbeat/{visitor._session}", timeout=30):
+        visitor._open("?groups=8", Timing())
+        session = demo.state_holder.session_data[visitor._session]
+        assert session.config_values
+
+    wait_until(lambda: session.is_closed)
+    assert not session.config_values
+    assert session.state_data  # for when he comes back
