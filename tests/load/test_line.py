@@ -146,6 +146,24 @@ def test_a_call_that_takes_too_long_is_given_up(
     assert visitor.answer(CASE)[0]["insertion"]
 
 
+def test_a_long_call_gives_way_where_others_wait(
+    site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "CALL_WAITED_FOR_S", 1.0)
+    slow.seconds = 0.1
+    long, other = Visitor(site), Visitor(site)
+    event = long.join("curves", CASE)
+    wait_until(lambda: slow.calls > 2)
+    waiting = other.join("layers", Case("layers"))
+
+    with pytest.raises(Exception, match="A call must be answered within 1 s, so that others"):
+        long.outcome(event, Timing())
+
+    assert other.outcome(waiting, Timing())
+    slow.seconds = 0.0
+    assert long.answer(CASE)[0]["insertion"]
+
+
 def test_a_network_that_takes_long_to_fetch_holds_nobody_up(
     site: Site, workbench: Workbench, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,3 +263,39 @@ def test_answers_that_nobody_fetches_are_dropped_and_their_work_ends(
     assert len(demo._queue) == 0
     assert list(demo._queue.pending_event_ids_session) == [listening._session]
     assert not [kept for kept in demo._queue.pending_messages_per_session.values() if kept.qsize()]
+
+
+def test_a_page_that_waits_for_a_network_lets_others_go_first(
+    site: Site, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, arrived = threading.Event(), threading.Event()
+
+    def fetch(name: str, **_: object) -> Backbone:
+        if name == "timm/slow":
+            asked.set()
+            assert arrived.wait(60)
+        return tiny_cnn
+
+    monkeypatch.setattr("groupcam.ui.workbench.load_backbone", fetch)
+    page, other = Visitor(site), Visitor(site)
+    found: list[BaseException | None] = []
+
+    def look() -> None:
+        try:
+            page.see("?example=cat", ("timm/slow", "default"), curves=False, groups=4)
+            found.append(None)
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    wait_until(asked.is_set)
+    waited = []
+    for _ in range(5):
+        timing = other.answer(Case("layers"))[1]
+        waited.append(timing.waited_s)
+
+    arrived.set()
+    thread.join(60)
+    assert found == [None]
+    assert max(waited) < 3  # of the 5 s of a page's turn
