@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="replace")
     try:
+        for argument in arguments:
+            if argument.startswith("--") and argument.endswith("=--"):
+                # argparse would hand on an empty list in its place.
+                raise GroupCamError(f"{argument[:-3]} must have a value; got '--'. Give another.")
         args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
         args.run(args)
         sys.stdout.flush()

@@ -159,6 +159,7 @@ def test_stop_ends_the_run_and_run_again_finishes_it(
     driver.button("Stop").click()
 
     expect(driver.status).to_contain_text("Stopped.")
+    driver.page.wait_for_timeout(1500)  # for reports on their way
     drawn = line.evaluate("line => line.points.length")
     driver.page.wait_for_timeout(1500)  # a run that went on would draw more
     expect(driver.status).to_contain_text("Stopped.")

@@ -28,6 +28,15 @@ def test_a_first_visit_shows_a_result_without_a_click(open_page: OpenPage) -> No
     assert query_of(driver) == {"example": ["cat"]}
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 720)])
+def test_the_first_map_is_on_the_first_screen(open_page: OpenPage, width: int, height: int) -> None:
+    driver = open_page(link="", viewport={"width": width, "height": height})
+
+    driver.expect_caption("Egyptian cat")
+
+    expect(driver.page.locator("#gc-viewer .gc-stage")).to_be_in_viewport(ratio=1)
+
+
 def test_a_picture_chosen_after_a_first_visit_replaces_the_example(open_page: OpenPage) -> None:
     driver = open_page(link="")
     driver.expect_done()

@@ -132,6 +132,7 @@ def test_any_command(picture: Path, verb: str, data: st.DataObject, position: li
     [
         (["explain", "picture.png", "--out", "result", "--zip", "9" * 400], "name too long"),
         (["results", "(" * 300], "name too long"),
+        (["explain", "picture.png", "--out=--"], "--out must have a value"),
         (["weights", "--max-params", "9" * 400], "must be a count such as"),
     ],
 )

@@ -212,13 +212,15 @@ class Visitor:
         with self._http.stream("GET", url):
             inputs = self._site.run_inputs(self._open(query, Timing()), settings, network)
             has_map = False
+            outputs: list[Any] = []
             for outputs in self._turns(inputs, Timing()):
-                has_map = has_map or bool(outputs[VIEWER].get("words"))
+                viewer = outputs[VIEWER]  # random weights may give a blank map, with its reason
+                has_map = has_map or bool(viewer.get("words") or viewer.get("blank"))
                 if has_map and not curves:
                     break
             self._end()
         if not has_map:
-            raise RefusedError(f"{query}: the page's run ended without a map.")
+            raise RefusedError(f"{query}: the page's run ended without a map: {outputs[0]}")
         self._begin()
 
     def leave(self, case: Case, after_s: float) -> None:
