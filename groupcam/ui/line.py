@@ -50,6 +50,10 @@ class Line(Queue):
             told = f"A visitor may have at most {MOST_EACH} requests waiting; {waiting} wait."
             return False, f"{told} Ask again when some are answered.", "queue_full"
         pushed: tuple[bool, Any, Any] = await super().push(body, request, username)
+        for kind, line in self.event_queue_per_concurrency_id.items():
+            # Gradio has told its place to the last one only.
+            if any(event._id == pushed[1] for event in line.queue[:-1]):
+                self.broadcast_estimations(kind)
         return pushed
 
     def create_event_queue_for_fn(self, block_fn: Any) -> None:

@@ -18,6 +18,7 @@ from groupcam.ui.line import FairOrder, Line, line_up
 from groupcam.ui.page import Page
 from groupcam.ui.service import Service
 from groupcam.ui.workbench import Workbench
+from tests.chromium import launched_chromium
 from tests.load.visits import BusyError, Case, Site, Timing, Visitor
 
 MOST_WAITING = 3
@@ -299,3 +300,45 @@ def test_a_page_that_waits_for_a_network_lets_others_go_first(
     thread.join(60)
     assert found == [None]
     assert max(waited) < 3  # of the 5 s of a page's turn
+
+
+def test_everybody_is_told_his_place_also_where_another_goes_before(site: Site, slow: Slow) -> None:
+    slow.may_go.clear()
+    first, second = Visitor(site), Visitor(site)
+    events = [first.join("curves", CASE) for _ in range(3)]  # one runs
+    wait_until(lambda: slow.calls > 0)
+
+    overtaking = second.join("curves", CASE)
+
+    assert place_of(second, overtaking) == [1]
+    assert place_of(first, events[2])[-1] == 2
+    slow.may_go.set()
+
+
+def place_of(visitor: Visitor, event: str) -> list[int]:
+    """Return how many were before an event, as told so far; the last is awaited."""
+    places: list[int] = []
+    for message in visitor._messages(event):
+        if message["msg"] == "estimation":
+            places.append(message["rank"])
+            if len(places) == 2 or message["rank"] == 1:
+                return places
+    raise AssertionError("The event ended.")
+
+
+def test_the_page_tells_how_many_are_before(site: Site, slow: Slow) -> None:
+    slow.may_go.clear()
+    visitors = [Visitor(site) for _ in range(2)]
+    for visitor in visitors:
+        visitor.join("curves", CASE)
+    wait_until(lambda: slow.calls > 0)
+
+    with launched_chromium() as browser:
+        page = browser.new_page()
+        page.goto(site.url)
+
+        page.wait_for_selector('[data-before="1 before you"]', state="attached", timeout=60_000)
+
+        slow.may_go.set()
+        page.wait_for_selector(".gc-done", timeout=60_000)
+        page.close()
