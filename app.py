@@ -20,6 +20,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 from groupcam.errors import GroupCamError
 from groupcam.ui import build_demo, launch_options, tool_options
 from groupcam.ui.event_log import JsonLines
+from groupcam.ui.line import line_up
 from groupcam.ui.service import Service
 
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
@@ -98,7 +99,7 @@ if __name__ == "__main__":
         except RuntimeError as error:
             raise SystemExit(f"{error} Or start without --mcp and GROUPCAM_MCP.") from error
     options["app_kwargs"]["routes"] = service.routes
-    demo.queue(max_size=64).launch(
+    line_up(demo).launch(
         server_name=arguments.host,
         server_port=arguments.port,
         prevent_thread_lock=True,

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from groupcam.models.labels import numbered_names
 from groupcam.models.libraries import LIBRARIES
 from groupcam.models.logits import logits_of
 from groupcam.models.preprocessing import Preprocessing, View
-from groupcam.models.weights import WeightsInfo, build_network
+from groupcam.models.weights import WeightsInfo, build_network, fetch_weights
 
 MOST_DIGITS = 9  # of a class's number given as a text
 
@@ -191,6 +191,7 @@ def load_backbone(
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
     input_size: int | tuple[int, int] | None = None,
+    room: AbstractContextManager[object] | None = None,
 ) -> Backbone:
     """Return a backbone of timm or torchvision, ready on `device`, in evaluation mode.
 
@@ -203,18 +204,34 @@ def load_backbone(
         input_size: side of a square input or (H, W) in pixels, where the network allows it (see
             `input_sizes`); position embeddings are interpolated, the picture is resized in the
             same proportion to the crop. None: the size that the weights were evaluated with.
+        room: held while the network is built, after its weights have been downloaded; for a
+            server, on which many load at once.
 
     Raises:
         GroupCamError: unknown name, tag or device; a weights file that does not fit; a network
             that takes no RGB pictures or not of this size, or does not fit into memory.
         WeightsUnavailableError: the weights must be downloaded and cannot be.
     """
-    library_name, architecture = resolve_name(name)
-    library = LIBRARIES[library_name]
+    resolve_name(name)
     target = _checked_device(device)
     size = None if input_size is None else checked_size(input_size)
     if size is not None:
         check_takes(name, library_tag(name, weights), size)  # before anything is downloaded
+    fetch_weights(name, weights, progress)
+    with room or nullcontext():
+        return _built(name, weights, target, progress, size)
+
+
+def _built(
+    name: str,
+    weights: str | Path | None,
+    target: torch.device,
+    progress: Progress | None,
+    size: tuple[int, int] | None,
+) -> Backbone:
+    """Return the backbone of `load_backbone`, whose weights are here."""
+    library_name, architecture = resolve_name(name)
+    library = LIBRARIES[library_name]
     try:
         built = build_network(name, weights, progress)
         network = built.network.eval()

@@ -83,6 +83,25 @@ def build_network(
     return _from_hub(library, name, architecture, tag, progress)
 
 
+def fetch_weights(
+    name: str, weights: str | Path | None = "default", progress: Progress | None = None
+) -> None:
+    """Download what `build_network` needs of the same arguments, unless it is here.
+
+    Raises:
+        GroupCamError: unknown name or tag; weights without a classifier.
+        WeightsUnavailableError: they must be downloaded and cannot be.
+        Cancelled: `progress` raised it. What has arrived is kept for the next try.
+    """
+    library_name, architecture = resolve_name(name)
+    entry = bundled_weights(name) if weights == "default" else None
+    if weights is None or _is_path(weights) or (entry is not None and entry.path() is not None):
+        return
+    library = LIBRARIES[library_name]
+    tag = _resolve_tag(library, name, architecture, str(weights))
+    _fetched(library.weights_file(architecture, tag), name, progress)
+
+
 def classifier_tensors(name: str) -> tuple[str, ...]:
     """Return the names of a backbone's tensors whose shape depends on the number of classes.
 
@@ -110,12 +129,7 @@ def _from_hub(
 ) -> WeightedNetwork:
     """Return the network with the library's own weights, downloaded unless already here."""
     file = library.weights_file(architecture, tag)
-    path = file.cached()
-    if path is None:
-        try:
-            path = file.download(progress)
-        except WeightsUnavailableError as error:
-            raise WeightsUnavailableError(f"{name}: {error} {_offline_advice()}") from error
+    path = _fetched(file, name, progress)
     try:
         sha256 = sha256_of(path)
         if file.is_altered(path, sha256):
@@ -145,6 +159,17 @@ def _from_hub(
             "file is not the published one, remove it there to have it downloaded anew."
         ) from error
     return WeightedNetwork(network, WeightsInfo("hub", tag, sha256), tag)
+
+
+def _fetched(file: WeightsFile, name: str, progress: Progress | None) -> Path:
+    """Return where a backbone's weights file is, downloaded unless already here."""
+    path = file.cached()
+    if path is not None:
+        return path
+    try:
+        return file.download(progress)
+    except WeightsUnavailableError as error:
+        raise WeightsUnavailableError(f"{name}: {error} {_offline_advice()}") from error
 
 
 def _discarded(file: WeightsFile, path: Path) -> str:

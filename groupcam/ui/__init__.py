@@ -12,6 +12,7 @@ from groupcam.models import DEFAULT_BACKBONE
 from groupcam.models.pool import BackboneKey
 from groupcam.ui import zero_gpu
 from groupcam.ui.components import ASSETS
+from groupcam.ui.doors import MAX_FILE_BYTES, Doors
 from groupcam.ui.headers import ProtectiveHeaders
 from groupcam.ui.page import Page
 from groupcam.ui.service import Service
@@ -71,13 +72,13 @@ def launch_options() -> dict[str, Any]:
         ),
         "css_paths": [ASSETS / "page.css"],
         "head": f"<script>{(ASSETS / 'page.js').read_text(encoding='utf-8')}</script>",
-        "max_file_size": "100mb",
+        "max_file_size": MAX_FILE_BYTES,
         "ssr_mode": False,
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,
         "state_session_capacity": MOST_SESSIONS,
-        "app_kwargs": {"middleware": [Middleware(ProtectiveHeaders)]},
+        "app_kwargs": {"middleware": [Middleware(ProtectiveHeaders), Middleware(Doors)]},
     }
 
 

@@ -8,6 +8,7 @@ What they take is described in parameters.py, what they answer in answers.py.
 import base64
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import textwrap
@@ -22,6 +23,7 @@ import cv2
 import gradio as gr
 import numpy as np
 from gradio.components.api_component import Api
+from gradio.context import Context
 from torch import Tensor
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
@@ -54,13 +56,16 @@ from groupcam.ui.parameters import (
 from groupcam.ui.payloads import checked_text
 from groupcam.ui.pointing import parse_box, pointing
 from groupcam.ui.runs import Choice, Event, Explained, Finished, Predicted, fitted
+from groupcam.ui.turns import someone_waits
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import TICK_S, Workbench
 
 OVERLAY_SIDE_PX = 448  # of the answer's overlays, so that six of them are no burden
 MOST_PASSES = 3000  # a call is answered in one go, while others wait
-CALL_S = 300.0  # likewise: a call that takes longer is given up
-LOAD_S = 20.0  # likewise, for a network; fetching it goes on
+CALL_S = 300.0  # a call that takes longer is given up
+CALL_WAITED_FOR_S = 60.0  # likewise, where others wait; maps that are done are kept for a while
+LOAD_S = 20.0  # for a network; fetching it goes on
+LOAD_WAITED_FOR_S = 3.0  # likewise, where others wait
 SIGN_S = 0.25  # between signs of life: how soon the work of a caller who has left ends
 MOST_SAID = 2000  # characters of an error
 
@@ -73,7 +78,10 @@ Work = Steps[Answer | Sequence[Answer]]
 
 def add_endpoints(workbench: Workbench, comparisons: Comparisons) -> None:
     """Add the endpoints to the page that is being built."""
-    endpoints = Endpoints(workbench, comparisons)
+    app = Context.root_block
+    assert app is not None  # endpoints belong to a page
+    others_wait = functools.partial(someone_waits, app)
+    endpoints = Endpoints(workbench, comparisons, others_wait)
     image = gr.Image(visible=False, type="filepath", image_mode=None, label=IMAGE_TEXT)
     shared = {one.name: one.component() for one in (*NETWORK, *TARGET, *SETTINGS, *COMPARED)}
     listed: Sequence[tuple[Callable[..., Work], Any, tuple[Parameter, ...]]] = (
@@ -88,7 +96,7 @@ def add_endpoints(workbench: Workbench, comparisons: Comparisons) -> None:
         if function != endpoints.layers:
             inputs = {"image": image, **inputs}
         gr.Button(visible=False).click(
-            _served(function),
+            _served(function, others_wait),
             inputs_kwargs=inputs,
             outputs=Api(None, schema_of(answer), "answer"),
             api_name=function.__name__,
@@ -131,9 +139,15 @@ class Asked:
 class Endpoints:
     """What the endpoints answer; a method's docstring is its endpoint's public description."""
 
-    def __init__(self, workbench: Workbench, comparisons: Comparisons) -> None:
+    def __init__(
+        self,
+        workbench: Workbench,
+        comparisons: Comparisons,
+        others_wait: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._workbench = workbench
         self._comparisons = comparisons
+        self._others_wait = others_wait
 
     def predict(self, *, image: Any, backbone: Any, view: Any) -> Work:
         """Tell what an image classifier sees in a picture: its five most probable classes.
@@ -323,13 +337,14 @@ class Endpoints:
     def _load(self, backbone: Any) -> Steps[Backbone]:
         """Return a backbone; one that takes long to fetch is fetched on while others are served."""
         key = BackboneKey(checked_text("backbone", backbone))
-        deadline = time.monotonic() + LOAD_S
+        begun = time.monotonic()
         outcome = self._workbench.load_apart(key)
         while not wait([outcome], TICK_S).done:
             yield
-            if time.monotonic() > deadline:
+            most = LOAD_WAITED_FOR_S if self._others_wait() else LOAD_S
+            if time.monotonic() > begun + most:
                 raise GroupCamError(
-                    f"backbone {key.name} must be ready within {LOAD_S:.0f} s; it is still being "
+                    f"backbone {key.name} must be ready within {most:.0f} s; it is still being "
                     "fetched, which goes on. Call again in a minute."
                 )
         return outcome.result()
@@ -400,7 +415,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _served(function: Callable[..., Work]) -> Callable[..., Iterator[Any]]:
+def _served(
+    function: Callable[..., Work], others_wait: Callable[[], bool] = lambda: False
+) -> Callable[..., Iterator[Any]]:
     """Return an endpoint's function for Gradio, with its name and text, that gives plain values.
 
     What the caller can mend becomes one sentence, and everything else is hidden. Signs of life on
@@ -417,9 +434,10 @@ def _served(function: Callable[..., Work]) -> Callable[..., Iterator[Any]]:
                     except StopIteration as end:
                         answer = end.value
                         break
-                    if time.monotonic() > begun + CALL_S:
+                    most = CALL_WAITED_FOR_S if others_wait() else CALL_S
+                    if time.monotonic() > begun + most:
                         raise GroupCamError(
-                            f"A call must be answered within {CALL_S:.0f} s, so that others are "
+                            f"A call must be answered within {most:.0f} s, so that others are "
                             "answered too; this one was not. Ask for less, or use groupcam on "
                             "your own machine."
                         )

@@ -36,7 +36,7 @@ from groupcam.ui.runs import (
     Surveyed,
     fitted,
 )
-from groupcam.ui.turns import REST, Turns, Updates, Work
+from groupcam.ui.turns import REST, Turns, Updates, Work, resting
 from groupcam.ui.workbench import Workbench
 
 SETTLE_S = 0.1  # a slider that is being dragged comes to rest before a run starts
@@ -163,10 +163,11 @@ class RunEvents:
         self, wish: Choice, shown_backbone: BackboneKey | None, color_map: str
     ) -> Iterator[Updates]:
         """Load the backbone, bring the wish and the lists in line with it, and run."""
-        backbone = yield from relay(
+        loading = relay(
             self.workbench.load_steps(wish.backbone),
             lambda step: {self.ui.status: views.loading_status(step)},
         )
+        backbone = yield from resting(loading)
         class_name = wish.class_name
         if wish.backbone != shown_backbone:  # the lists are still those of another one
             class_name = class_name if class_name in backbone.class_names else None

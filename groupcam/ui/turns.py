@@ -9,7 +9,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.context import Context
@@ -24,12 +24,28 @@ TURN_S = 2.0
 MOST_PAUSED = 64  # visitors' works between two turns; each may hold a network's activations
 RETRY_S = 5.0  # until a turn that the full line refused is asked for again
 
+Result = TypeVar("Result")
 Updates = dict[Any, Any]
 Work = Generator[Updates, None, None]
 """Yields what changes on the page after every micro-batch, {} where nothing does."""
 
 REST: Updates = {}
 """Yielded by work where others who wait should come first, however young the turn is."""
+
+
+def resting(steps: Generator[Updates, None, Result]) -> Generator[Updates, None, Result]:
+    """Pass on steps that wait, for a hub say; from the second on, others come first."""
+    is_long = False
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield step
+        if is_long:
+            yield REST
+        is_long = True
 
 
 class Turns:

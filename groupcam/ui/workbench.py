@@ -9,6 +9,7 @@ import logging
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -57,6 +58,7 @@ from groupcam.ui.runs import (
 )
 
 MAP_S = 120.0  # a map that takes longer is given up
+LOAD_S = 900.0  # likewise a network, most of which is its download
 CURVES_S = 300.0  # likewise both curves of a map
 TICK_S = 0.25  # between reports of work in a thread that has nothing new to tell
 CURVE_STEPS = 112  # the authors' number at 224 x 224; larger inputs take larger steps
@@ -198,12 +200,24 @@ class Workbench:
                     given=(parameters or 0) / 1e6,
                 )
             )
+        deadline = time.monotonic() + LOAD_S
+        latest = (say("status.loading", backbone=key.text), 0, 0)
+
+        def report(text: str, done: int, total: int) -> None:
+            nonlocal latest
+            latest = (text, done, total)
+            if time.monotonic() > deadline:  # a hub may send a byte now and then
+                raise WeightsUnavailableError(say("network.load_too_slow", most=LOAD_S))
+            if progress is not None:
+                progress(text, done, total)
+
         try:
             backbone = load_backbone(
                 key.name,
                 weights=key.weights,
                 device=self._device,
-                progress=progress,
+                progress=report,
+                room=self._pool.room(FLOAT32_BYTES * (parameters or 0), lambda: report(*latest)),
                 **({} if key.input_size is None else {"input_size": key.input_size}),
             )
         except WeightsUnavailableError as error:

@@ -17,6 +17,7 @@ from groupcam.language import TRANSLATIONS
 from groupcam.models import DEFAULT_BACKBONE
 from groupcam.models.pool import BackboneKey
 from groupcam.ui import launch_options
+from groupcam.ui.line import line_up
 from groupcam.ui.page import Page
 from groupcam.ui.workbench import Workbench
 from tests.browser.driver import STEPS, Driver
@@ -84,7 +85,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         demo = server.build()
         for language in TRANSLATIONS:
             Page(server.workbench, language).add_to(demo)
-        _, url, _ = demo.queue(max_size=64).launch(
+        _, url, _ = line_up(demo).launch(
             prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
         )
         yield App(url.rstrip("/"), server)

@@ -15,6 +15,7 @@ from groupcam.models import Backbone, Preprocessing, WeightsInfo
 from groupcam.saliency import engine
 from groupcam.ui import launch_options, run_events
 from groupcam.ui import workbench as workbench_module
+from groupcam.ui.line import line_up
 from groupcam.ui.page import Page
 from groupcam.ui.workbench import Workbench
 from tests.support import TinyCnn
@@ -62,7 +63,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(workbench_module, "load_backbone", evil_backbone)
     monkeypatch.setattr(engine, "prepare_in_background", lambda backbone: None)
     demo = Page(Workbench()).build()
-    _, address, _ = demo.queue().launch(
+    _, address, _ = line_up(demo).launch(
         prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
     )
     yield address

@@ -4,12 +4,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
+import gradio as gr
+import httpx
 import pytest
 from torch import Tensor, nn
 
 from groupcam.models import Backbone, target_layers
-from groupcam.ui import api, launch_options
+from groupcam.ui import api, launch_options, line
+from groupcam.ui.line import FairOrder, Line, line_up
 from groupcam.ui.page import Page
 from groupcam.ui.service import Service
 from groupcam.ui.workbench import Workbench
@@ -49,14 +54,17 @@ def service() -> Service:
 
 
 @pytest.fixture
-def site(workbench: Workbench, service: Service, slow: Slow) -> Iterator[Site]:
-    demo = Page(workbench, service=service).build()
-    _, url, _ = demo.queue(max_size=MOST_WAITING).launch(
-        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options()
-    )
-    yield Site(url.rstrip("/"))
+def demo(workbench: Workbench, service: Service, slow: Slow) -> Iterator[gr.Blocks]:
+    demo = line_up(Page(workbench, service=service).build(), MOST_WAITING)
+    demo.launch(prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options())
+    yield demo
     slow.may_go.set()
     demo.close()
+
+
+@pytest.fixture
+def site(demo: gr.Blocks) -> Site:
+    return Site(str(demo.local_url).rstrip("/"))
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -138,6 +146,24 @@ def test_a_call_that_takes_too_long_is_given_up(
     assert visitor.answer(CASE)[0]["insertion"]
 
 
+def test_a_long_call_gives_way_where_others_wait(
+    site: Site, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "CALL_WAITED_FOR_S", 1.0)
+    slow.seconds = 0.1
+    long, other = Visitor(site), Visitor(site)
+    event = long.join("curves", CASE)
+    wait_until(lambda: slow.calls > 2)
+    waiting = other.join("layers", Case("layers"))
+
+    with pytest.raises(Exception, match="A call must be answered within 1 s, so that others"):
+        long.outcome(event, Timing())
+
+    assert other.outcome(waiting, Timing())
+    slow.seconds = 0.0
+    assert long.answer(CASE)[0]["insertion"]
+
+
 def test_a_network_that_takes_long_to_fetch_holds_nobody_up(
     site: Site, workbench: Workbench, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,10 +190,123 @@ def test_a_network_that_takes_long_to_fetch_holds_nobody_up(
 def test_what_a_page_showed_is_not_kept_for_a_visitor_who_left(site: Site, demo: gr.Blocks) -> None:
     visitor = Visitor(site)
     with httpx.stream("GET", f"{site.url}/gradio_api/heartbeat/{visitor._session}", timeout=30):
-        visitor._open("?groups=8", Timing())
+        assert visitor.answer(CASE)[0]
         session = demo.state_holder.session_data[visitor._session]
         assert session.config_values
 
     wait_until(lambda: session.is_closed)
     assert not session.config_values
-    assert session.state_data  # for when he comes back
+
+
+@pytest.mark.parametrize("route", ["run", "api"])
+def test_no_request_runs_a_network_beside_the_line(site: Site, slow: Slow, route: str) -> None:
+    visitor = Visitor(site)
+    before = slow.calls
+    for name in ("curves", "run", "open_page"):
+        body = {
+            "data": site.call_inputs(CASE, None) if name == "curves" else [],
+            "fn_index": site.events[name]["id"],
+            "session_hash": "somebody",
+        }
+        answer = httpx.post(f"{site.url}/gradio_api/{route}/{name}", json=body, timeout=30)
+
+        assert answer.status_code == 404
+        assert "join the queue" in answer.text
+
+    assert slow.calls == before
+    assert visitor.answer(CASE)[0]
+
+
+def test_one_visitor_cannot_fill_the_line(
+    site: Site, slow: Slow, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "MOST_EACH", 2)
+    slow.may_go.clear()
+    greedy = Visitor(site)
+    events = [greedy.join("curves", CASE)]
+    wait_until(lambda: service.health()["running"] == 1)
+    events += [greedy.join("curves", CASE) for _ in range(2)]
+
+    with pytest.raises(BusyError, match="at most 2 requests waiting; 2 wait"):
+        greedy.join("curves", CASE)
+    another = Visitor(site)
+    event = another.join("curves", CASE)
+
+    slow.may_go.set()
+    assert another.outcome(event, Timing())
+    assert all(greedy.outcome(event, Timing()) for event in events)
+
+
+def test_a_visitors_second_request_comes_after_everybodys_first() -> None:
+    order = FairOrder()
+    for visitor in "AAABABCC":
+        event: Any = SimpleNamespace(session_hash=visitor)
+        order.append(event)
+
+    assert "".join(event.session_hash for event in order) == "ABCABCAA"
+
+    order.remove(order[0])  # its turn has come
+    late: Any = SimpleNamespace(session_hash="D")
+    order.append(late)
+
+    assert "".join(event.session_hash for event in order) == "BCADBCAA"
+
+
+def test_answers_that_nobody_fetches_are_dropped_and_their_work_ends(
+    site: Site, demo: gr.Blocks, slow: Slow, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "UNREAD_S", 0.5)
+    monkeypatch.setattr(api, "SIGN_S", 0.0)
+    slow.seconds = 0.2
+    gone = Visitor(site)
+    gone.join("curves", CASE)  # and never listens
+    gone.join("curves", CASE)
+    wait_until(lambda: slow.calls > 4)
+
+    listening = Visitor(site)
+    event = listening.join("layers", Case("layers"))
+    assert listening.outcome(event, Timing())
+
+    wait_until(lambda: service.health()["running"] == 0)
+    assert service.health()["left"] == 1
+    assert slow.calls < 40
+    assert isinstance(demo._queue, Line)
+    assert len(demo._queue) == 0
+    assert list(demo._queue.pending_event_ids_session) == [listening._session]
+    assert not [kept for kept in demo._queue.pending_messages_per_session.values() if kept.qsize()]
+
+
+def test_a_page_that_waits_for_a_network_lets_others_go_first(
+    site: Site, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, arrived = threading.Event(), threading.Event()
+
+    def fetch(name: str, **_: object) -> Backbone:
+        if name == "timm/slow":
+            asked.set()
+            assert arrived.wait(60)
+        return tiny_cnn
+
+    monkeypatch.setattr("groupcam.ui.workbench.load_backbone", fetch)
+    page, other = Visitor(site), Visitor(site)
+    found: list[BaseException | None] = []
+
+    def look() -> None:
+        try:
+            page.see("?example=cat", ("timm/slow", "default"), curves=False, groups=4)
+            found.append(None)
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    wait_until(asked.is_set)
+    waited = []
+    for _ in range(5):
+        timing = other.answer(Case("layers"))[1]
+        waited.append(timing.waited_s)
+
+    arrived.set()
+    thread.join(60)
+    assert found == [None]
+    assert max(waited) < 3  # of the 5 s of a page's turn

@@ -1,5 +1,6 @@
 """Downloads, against a small server on this machine."""
 
+import contextlib
 import errno
 import hashlib
 import http.server
@@ -370,6 +371,23 @@ def test_hub_that_does_not_give_weights_is_reported_with_what_is_ready(
         WeightsUnavailableError, match=rf"timm/test_resnet: .*{reason}.*ready offline \(timm/"
     ):
         load_backbone("timm/test_resnet")
+
+
+def test_nobody_waits_for_room_while_weights_arrive(server: Server, hub_cache: Path) -> None:
+    """A slow hub must not keep others from building their networks."""
+    content = safetensors.torch.save(timm.create_model("test_resnet").state_dict())
+    server.files[f"/{REPOSITORY}/resolve/main/model.safetensors"] = content
+    requests: list[int] = []
+
+    @contextlib.contextmanager
+    def room() -> Iterator[None]:
+        requests.append(len(server.seen))
+        yield
+        requests.append(len(server.seen))
+
+    load_backbone("timm/test_resnet", room=room())
+
+    assert requests[0] == requests[1] > 0
 
 
 @pytest.mark.parametrize("broken", [b"<html>" * 1000, b""], ids=["page", "empty"])

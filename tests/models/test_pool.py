@@ -4,13 +4,15 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from torch import nn
 
-from groupcam.errors import Cancelled
+from groupcam.errors import Cancelled, GroupCamError
 from groupcam.models import Backbone
 from groupcam.models.hub import Progress
 from groupcam.models.pool import BackboneKey, BackbonePool, size_of
@@ -151,6 +153,106 @@ def test_other_names_do_not_wait(loading: Loading) -> None:
     assert pool.get(BackboneKey("slow")) is None
     loading.may_go_on.set()
     slow.join(timeout=10)
+
+
+def test_who_waits_hears_how_far_it_is_and_may_leave() -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def load(key: BackboneKey, progress: Progress | None) -> Backbone:
+        assert progress is not None
+        progress("Downloading", 3, 4)
+        begun.set()
+        assert may_go_on.wait(timeout=10)
+        return as_backbone(TinyCnn())
+
+    def leave(*report: object) -> None:
+        heard.append(report)
+        raise Cancelled("The visitor left.")
+
+    heard: list[object] = []
+    pool = BackbonePool(load, SIZE)
+    with ThreadPoolExecutor() as executor:
+        first = executor.submit(pool.load, BackboneKey("one"))
+        assert begun.wait(timeout=10)
+
+        with pytest.raises(Cancelled):
+            executor.submit(pool.load, BackboneKey("one"), leave).result(timeout=10)
+
+        may_go_on.set()
+        assert first.result(timeout=10) is pool.get(BackboneKey("one"))
+    assert heard == [("Downloading", 3, 4)]
+
+
+def test_more_loadings_than_allowed_are_refused(
+    loading: Loading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groupcam.models.pool.MOST_LOADING", 1)
+    pool = BackbonePool(loading, 10 * SIZE)
+    loading.may_go_on.clear()
+    with ThreadPoolExecutor() as executor:
+        slow = executor.submit(pool.load, BackboneKey("slow"))
+        while not loading.names:
+            time.sleep(0.01)
+
+        with pytest.raises(GroupCamError, match="At most 1 networks are loaded at once"):
+            pool.load(BackboneKey("quick"))
+
+        loading.may_go_on.set()
+        assert slow.result(timeout=10)
+    assert pool.load(BackboneKey("quick"))
+
+
+def in_room(pool_of: list[BackbonePool], waits: list[str]) -> Callable[..., Backbone]:
+    """Return a loader that asks for room, and notes who had to wait for it."""
+
+    def load(key: BackboneKey, progress: Progress | None) -> Backbone:
+        with pool_of[0].room(SIZE, lambda: waits.append(key.name)):
+            return as_backbone(TinyCnn())
+
+    return load
+
+
+def test_networks_still_in_use_bound_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("groupcam.models.pool.ROOM_S", 0.0)
+    waits: list[str] = []
+    pools: list[BackbonePool] = []
+    pool = BackbonePool(in_room(pools, waits), SIZE)
+    pools.append(pool)
+    in_use = [pool.load(BackboneKey(name)) for name in "ab"]
+
+    with pytest.raises(GroupCamError, match="must have room"):
+        pool.load(BackboneKey("c"))
+
+    assert waits == ["c"]
+    in_use.clear()
+    gc.collect()
+    assert pool.load(BackboneKey("c"))
+    assert len(pool) == 1
+
+
+def test_one_network_is_built_at_a_time() -> None:
+    pool = BackbonePool(lambda key, progress: as_backbone(TinyCnn()), 10 * SIZE)
+    waits: list[str] = []
+
+    def build() -> None:
+        with pool.room(SIZE, lambda: waits.append("second")):
+            waits.append("built")
+
+    with ThreadPoolExecutor() as executor:
+        with pool.room(SIZE, lambda: None):
+            second = executor.submit(build)
+            while not waits:
+                time.sleep(0.01)
+        second.result(timeout=10)
+    assert set(waits[:-1]) == {"second"}
+    assert waits[-1] == "built"
+
+
+def test_room_is_given_back_after_an_error() -> None:
+    pool = BackbonePool(lambda key, progress: as_backbone(TinyCnn()), SIZE)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no memory"), pool.room(SIZE, lambda: None):
+            raise OSError("no memory")
 
 
 SWITCHING = """

@@ -14,6 +14,7 @@ from groupcam.models.pool import BackboneKey
 from groupcam.saliency import GroupCamConfig, engine
 from groupcam.ui import build_demo, run_events, tool_options
 from groupcam.ui import workbench as workbench_module
+from groupcam.ui.line import line_up
 from groupcam.ui.page import Page
 from groupcam.ui.runs import Choice, Explained, Finished, Run
 from groupcam.ui.workbench import Workbench
@@ -32,7 +33,7 @@ def one_thread() -> Iterator[None]:
 def url() -> Iterator[str]:
     """The running app with its tools, as programs meet it."""
     demo = build_demo()
-    _, address, _ = demo.queue(max_size=64).launch(
+    _, address, _ = line_up(demo).launch(
         prevent_thread_lock=True,
         server_name="127.0.0.1",
         quiet=True,

@@ -220,6 +220,54 @@ def test_a_file_above_the_limit_is_not_taken(url: str) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize(
+    "route", ["queue/join", "call/layers", "call/v2/layers", "run/layers", "cancel", "reset"]
+)
+@pytest.mark.parametrize("how", ["told", "in pieces"])
+def test_a_body_above_the_limit_is_not_read(url: str, route: str, how: str) -> None:
+    sent = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        yield b'{"data": ["'
+        for _ in range(64):
+            sent += 1
+            yield b"x" * 2**20
+        yield b'"]}'
+
+    headers = {"Content-Type": "application/json"}
+    if how == "told":
+        headers["Content-Length"] = str(11 + 64 * 2**20 + 3)
+    try:
+        answer = httpx.post(
+            f"{url}/gradio_api/{route}", content=pieces(), headers=headers, timeout=WAIT_S
+        )
+    except httpx.WriteError:  # the server answered and hung up before it had all
+        assert sent < 64
+    else:
+        assert answer.status_code == 413
+        assert "at most 16,777,216 bytes" in answer.text
+    assert httpx.get(f"{url}/config", timeout=WAIT_S).status_code == 200
+
+
+def test_many_files_in_one_upload_are_not_taken(url: str) -> None:
+    files = [("files", (f"{number}.png", bytes(60 * 10**6))) for number in range(2)]
+
+    answer = httpx.post(f"{url}/gradio_api/upload", files=files, timeout=WAIT_S)
+
+    assert answer.status_code == 413
+    assert "at most 101,048,576 bytes" in answer.text
+
+
+@pytest.mark.parametrize("route", ["process_recording", "component_server", "deep_link"])
+@pytest.mark.parametrize("end", ["", "/", "?session_hash=somebody"])
+def test_doors_of_gradio_that_no_page_of_ours_uses_are_shut(url: str, route: str, end: str) -> None:
+    for method in ("GET", "POST"):
+        answer = httpx.request(method, f"{url}/gradio_api/{route}{end}", timeout=WAIT_S)
+
+        assert answer.status_code == 404
+
+
 # --- what is told --------------------------------------------------------------------------------
 
 
@@ -284,6 +332,21 @@ def test_an_error_over_http_is_a_sentence(url: str, parameters: dict[str, Any]) 
     assert "backbone" in text
     assert "Traceback" not in text
     assert len(text) < 2000
+
+
+@pytest.mark.parametrize(
+    ("route", "named"),
+    [("layers", "backbon"), ("layers", "x" * 10_000), ("no-such-endpoint", "backbone")],
+    ids=["wrong parameter", "long parameter", "wrong endpoint"],
+)
+def test_a_call_by_a_wrong_name_is_told(url: str, route: str, named: str) -> None:
+    address = f"{url}/gradio_api/call/v2/{route}"
+
+    answer = httpx.post(address, json={named: "timm/tf_efficientnet_lite0"}, timeout=WAIT_S)
+
+    assert answer.status_code == 422
+    assert "No such endpoint or parameter" in answer.text
+    assert len(answer.text) < 1000
 
 
 def test_a_visitor_is_not_told_where_the_cache_lies(

@@ -1,11 +1,11 @@
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from groupcam.ui.turns import REST, Turns, Work
+from groupcam.ui.turns import REST, Turns, Work, resting
 
 SKIP = gr.skip()
 
@@ -174,6 +174,21 @@ def test_work_rests_where_it_says_so_while_others_wait(others_wait: bool) -> Non
     assert updates[0] == {"map": 1}
     assert (turns.again in updates[-1]) == others_wait
     assert (updates[-1] == {"curves": 2}) != others_wait
+
+
+def test_work_that_only_waits_rests_after_its_first_word() -> None:
+    def loading() -> Generator[dict[str, int], None, str]:
+        yield {"status": 1}
+        yield {"status": 2}
+        return "network"
+
+    steps = resting(loading())
+    seen = [next(steps), next(steps), next(steps)]
+
+    assert seen == [{"status": 1}, {"status": 2}, {}]
+    assert seen[2] is REST
+    with pytest.raises(StopIteration, match="network"):
+        next(steps)
 
 
 def test_a_refused_turn_is_asked_for_again_while_its_work_waits(turns: Turns, log: Log) -> None:

@@ -1,8 +1,9 @@
+import contextlib
 import dataclasses
 import itertools
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,46 @@ def test_an_impossible_choice_leaves_the_earlier_run(
 def test_no_choice_has_no_run(workbench: Workbench, choice: Choice) -> None:
     assert workbench.run_of(None) is None
     assert workbench.run_of(choice) is None
+
+
+def test_a_network_that_arrives_too_slowly_is_given_up(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str, *, progress: Callable[[str, int, int], None], **_: object) -> Backbone:
+        for done in range(1000):
+            progress("Downloading weights", done, 1000)
+            time.sleep(0.01)
+        raise AssertionError("It was not given up.")
+
+    monkeypatch.setattr(workbench_module, "load_backbone", load)
+    monkeypatch.setattr(workbench_module, "LOAD_S", 0.05)
+
+    with pytest.raises(WeightsUnavailableError, match=r"must be loaded within 0 s here"):
+        list(workbench.load_steps(KEY))
+    with pytest.raises(WeightsUnavailableError, match=r"must be loaded within 0 s here"):
+        workbench.load_apart(KEY).result(timeout=10)
+
+
+def test_a_network_is_built_where_there_is_room(
+    workbench: Workbench, tiny_cnn: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    @contextlib.contextmanager
+    def room(needed_bytes: int, report: Callable[[], None]) -> Iterator[None]:
+        asked.append(needed_bytes)
+        yield
+
+    def load(name: str, *, room: contextlib.AbstractContextManager[None], **_: Any) -> Backbone:
+        with room:
+            return tiny_cnn
+
+    monkeypatch.setattr(workbench._pool, "room", room)
+    monkeypatch.setattr(workbench_module, "load_backbone", load)
+
+    workbench.load(BackboneKey("timm/resnet18"))
+
+    assert asked == [4 * 11_689_512]
 
 
 def test_loading_reports_and_hands_back_the_backbone(
