@@ -1,5 +1,6 @@
 """The page: its tabs, which event of the shared controls calls what, how a picture comes in."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -252,13 +253,16 @@ class Page:
     def leave(self, request: gr.Request) -> None:
         """Forget a visitor who closed the page.
 
-        Gradio keeps what every part of the page showed, pictures too, for deep links, which this
-        page has none of: 2 MB a visitor. The states stay for the hour in which he may come back.
+        Gradio keeps what every part of the page showed, pictures and lists too: 2 MB a visitor. It
+        does so for deep links and to check lists, and this page has the first shut and does the
+        second itself. The states stay for the hour in which he may come back.
         """
         session = str(request.session_hash)
         holder = getattr(self._demo, "state_holder", None)  # None: not launched
         if holder is not None and session in holder:
-            holder.session_data[session].config_values.clear()
+            kept = holder.session_data[session]
+            kept.config_values.clear()
+            kept.blocks_config = copy.copy(self._demo.default_config)
         self.runs.leave(session)
         for tab in self.tabs:
             tab.leave(session)

@@ -67,8 +67,8 @@ MAX_INPUT_PX = 1024
 FLOAT32_BYTES = 4
 BACKBONE_BYTES = 1000 * 2**20
 PICTURE_BYTES = 600 * 2**20
-CAPTURE_BYTES = 300 * 2**20
-RUN_BYTES = 400 * 2**20
+CAPTURE_BYTES = 100 * 2**20
+RUN_BYTES = 400 * 2**20  # 50 runs of 32 groups
 SURVEY_BYTES = 30 * 2**20
 
 # What an operator reads in the log, and no visitor: '/home/app/.cache/x.pth' is 'x.pth' to them.
