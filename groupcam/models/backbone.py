@@ -125,14 +125,20 @@ class Backbone:
             accelerators = [self.device] if self.device.type == "cuda" else []
             with torch.random.fork_rng(devices=accelerators):
                 try:
-                    self.network.eval()
-                    self.network.requires_grad_(False)
+                    # Asked first: setting what is so already takes most of a call's time, which
+                    # every micro-batch pays.
+                    if any(training for _, training in modes):
+                        self.network.eval()
+                    if any(requires_grad for _, requires_grad in wants):
+                        self.network.requires_grad_(False)
                     yield
                 finally:
                     for module, training in modes:
-                        module.training = training
+                        if module.training is not training:
+                            module.training = training
                     for parameter, requires_grad in wants:
-                        parameter.requires_grad_(requires_grad)
+                        if parameter.requires_grad is not requires_grad:
+                            parameter.requires_grad_(requires_grad)
 
     @property
     def caveat(self) -> str | None:
