@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
-from playwright.sync_api import Browser, BrowserContext, Route, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request, Route, expect
 from playwright.sync_api import Page as BrowserPage
 
 from groupcam.language import TRANSLATIONS
@@ -43,16 +43,13 @@ class Problems:
 
     host: str
     seen: list[str] = field(default_factory=list)
+    is_leaving: bool = False  # the page: Gradio then complains of its own connections, now closed
 
     def watch(self, page: BrowserPage) -> None:
         page.on("pageerror", lambda error: self.seen.append(f"page error: {error}"))
-        page.on(
-            "console",
-            lambda message: (
-                self.seen.append(f"console: {message.text}") if message.type == "error" else None
-            ),
-        )
-        page.on("request", lambda request: self._check_host(request.url))
+        page.on("console", self._listen)
+        page.on("request", self._see)
+        page.on("domcontentloaded", lambda _page: self._arrive())
         page.on(
             "response",
             lambda answer: (
@@ -61,6 +58,17 @@ class Problems:
                 else None
             ),
         )
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not self.is_leaving:
+            self.seen.append(f"console: {message.text}")
+
+    def _see(self, request: Request) -> None:
+        self.is_leaving = self.is_leaving or request.is_navigation_request()
+        self._check_host(request.url)
+
+    def _arrive(self) -> None:
+        self.is_leaving = False
 
     def _check_host(self, url: str) -> None:
         parts = urlsplit(url)
