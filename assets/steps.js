@@ -72,6 +72,7 @@ const choose = (group) => {
   chosen = group;
   picker.value = String(group);
   draw_bars();
+  draw_counted();
   draw_sizes();
   peek(group);
   asked.group = ++serial;
@@ -246,7 +247,15 @@ const draw_switches = () => {
   }
   find(".gc-inspector-state").textContent = on.length === count ? say("all_on", { count }) : on.length === 1 ? say("only_on", { group: on[0] + 1 }) : say("some_on", { on: on.length, count });
   find(".gc-inspector-all").disabled = on.length === count;
+  draw_counted();
   draw_bars();
+};
+
+const draw_counted = () => { // the chosen group's own switch, beside its score
+  const is_on = !off.has(chosen);
+  find(".gc-step-counts").checked = is_on;
+  find(".gc-step-counted").textContent = say("counts", { group: chosen + 1 });
+  find(".gc-step-alone").setAttribute("aria-pressed", String(is_on && off.size === props.value.order.length - 1));
 };
 
 const show_heat = (image, source) => {
@@ -306,7 +315,12 @@ const draw_settings = () => {
   find("[data-setting=blur_sigma_px]").min = choices.least_sigma;
   for (const control of all("[data-setting]")) {
     const name = control.dataset.setting, value = settings[name];
-    if (choices[name] && !control.options.length) control.append(...choices[name].map((one) => made("option", { value: one, textContent: one })));
+    const offered = choices[name]?.join("\n"); // the layers change with the network
+    if (offered !== undefined && control.dataset.offered !== offered) {
+      control.dataset.offered = offered;
+      control.replaceChildren(...choices[name].map((one) => made("option", { value: one, textContent: one })));
+      control.value = String(value);
+    }
     if (name === "percentile") control.disabled = value === null;
     if (control === document.activeElement || value === null) continue; // a hand is on it
     if (control.type === "checkbox") control.checked = value; else control.value = String(value);
@@ -341,19 +355,25 @@ bars.addEventListener("pointermove", (event) => { const group = pointed(event); 
 bars.addEventListener("pointerleave", () => peek(chosen));
 bars.addEventListener("click", (event) => { const group = pointed(event); if (group !== null) choose(group); });
 
-const row_of = (event) => event.target.closest("li");
-list.addEventListener("change", (event) => {
-  const group = Number(row_of(event).dataset.group);
-  if (event.target.checked) off.delete(group); else off.add(group);
+const turn = (group, is_on) => {
+  if (is_on) off.delete(group); else off.add(group);
   ask_map();
-});
+};
+const leave_alone = (group) => { // once more: all back
+  const is_alone = off.size === props.value.order.length - 1 && !off.has(group);
+  off = new Set(is_alone ? [] : props.value.order.filter((one) => one !== group));
+  ask_map();
+};
+find(".gc-step-counts").addEventListener("change", (event) => turn(chosen, event.target.checked));
+find(".gc-step-alone").addEventListener("click", () => leave_alone(chosen));
+
+const row_of = (event) => event.target.closest("li");
+list.addEventListener("change", (event) => turn(Number(row_of(event).dataset.group), event.target.checked));
 list.addEventListener("click", (event) => {
   if (!row_of(event) || event.target.closest("label")) return;
   const group = Number(row_of(event).dataset.group);
   if (!event.target.closest("button")) return peek_in_list(group === listed ? null : group); // a tap
-  const is_alone = off.size === props.value.order.length - 1 && !off.has(group);
-  off = new Set(is_alone ? [] : props.value.order.filter((one) => one !== group)); // once more: all back
-  ask_map();
+  leave_alone(group);
 });
 list.addEventListener("pointerover", (event) => { const row = row_of(event); if (row && event.pointerType === "mouse") peek_in_list(Number(row.dataset.group)); });
 list.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") peek_in_list(null); }); // a finger always leaves

@@ -14,13 +14,14 @@ import gradio as gr
 from groupcam.errors import GroupCamError, WeightsUnavailableError
 from groupcam.language import say
 from groupcam.metrics.curves import PartialCurves
+from groupcam.models import target_layers
 from groupcam.saliency import CHOICES, GroupCamConfig
 from groupcam.saliency.subset import map_of_groups
 from groupcam.steps import relay
 from groupcam.ui import components, curve_views, walkthrough_views
 from groupcam.ui.event_log import log_accident
 from groupcam.ui.layout import Layout
-from groupcam.ui.payloads import check_controls, payload_of, serial_of, told
+from groupcam.ui.payloads import check_controls, checked_text, payload_of, serial_of, told
 from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Run
 from groupcam.ui.tabs import AT_ONCE, is_open
@@ -52,7 +53,7 @@ class StepsTab:
         self.is_open = gr.Checkbox(False, visible=False)
         self.steps = components.from_assets(
             "steps",
-            {"empty": say("steps.no_picture"), "choices": _choices()},
+            {"empty": say("steps.no_picture")},
             elem_id="gc-steps",
         )
         # Answers about one group, and a set of groups and its curves: the rest stays as it is.
@@ -93,7 +94,12 @@ class StepsTab:
     def adjusted(self, ui: Layout) -> Any:
         """Return the event after which a control on the left has a value that was set here."""
         self._settings = ui.settings
-        controls = [ui.settings.is_denoised, *(ui.settings.by_field[name] for name in ADJUSTED)]
+        self._layer = ui.layer
+        controls = [
+            ui.layer,
+            ui.settings.is_denoised,
+            *(ui.settings.by_field[name] for name in ADJUSTED),
+        ]
         return self.steps.adjust(self.adjust, None, controls, trigger_mode="multiple", **AT_ONCE)
 
     # --- events ----------------------------------------------------------------------------------
@@ -117,14 +123,13 @@ class StepsTab:
         """Show the run of the Explain tab, unless it is shown already."""
         if choice is None:
             text = say("steps.no_picture") if picture_id is None else say("steps.no_run")
-            return {self.steps: {"empty": text, "choices": _choices()}}
+            return {self.steps: {"empty": text}}
         if shown == (choice, color_map):
             return gr.skip()
         run = self._workbench.run_of(choice)
         if run is None:
-            empty = {"empty": say("steps.not_kept"), "choices": _choices()}
-            return {self.steps: empty, self.shown: None}
-        value = {**walkthrough_views.overview(run, color_map), "choices": _choices()}
+            return {self.steps: {"empty": say("steps.not_kept")}, self.shown: None}
+        value = {**walkthrough_views.overview(run, color_map), "choices": self._choices(run)}
         return {self.steps: value, self.shown: (choice, color_map)}
 
     @told
@@ -201,6 +206,8 @@ class StepsTab:
         name, value = data.get("name"), data.get("value")
         if name == "is_denoised":
             return {self._settings.is_denoised: bool(value)}
+        if name == "target_layer":
+            return {self._layer: checked_text("The layer", value)}
         if name not in ADJUSTED or value is None:
             raise gr.Error(say("steps.no_such_setting", names=", ".join(ADJUSTED)))
         check_controls([value])
@@ -218,12 +225,16 @@ class StepsTab:
             raise gr.Error(say("steps.not_kept"))
         return run, payload_of(event)
 
-
-def _choices() -> dict[str, Any]:
-    """Return the choices and ranges of the settings that can be changed here."""
-    fields = {field.name: field.metadata for field in dataclasses.fields(GroupCamConfig)}
-    return {
-        "grouping": list(CHOICES["grouping"]),
-        "merge": list(CHOICES["merge"]),
-        "least_sigma": fields["blur_sigma_px"]["minimum"],
-    }
+    def _choices(self, run: Run) -> dict[str, Any]:
+        """Return the choices and ranges of the settings that can be changed here."""
+        fields = {field.name: field.metadata for field in dataclasses.fields(GroupCamConfig)}
+        here = run.explanation.target_layer
+        backbone = self._workbench.kept(run.choice.backbone)
+        listed = [] if backbone is None else target_layers(backbone)
+        layers = [layer.name for layer in listed if layer.usable]
+        return {
+            "target_layer": layers if here in layers else [*layers, here],
+            "grouping": list(CHOICES["grouping"]),
+            "merge": list(CHOICES["merge"]),
+            "least_sigma": fields["blur_sigma_px"]["minimum"],
+        }

@@ -74,6 +74,7 @@ def overview(run: Run, color_map: str) -> dict[str, Any]:
         "sprite": _sprite(explanation.cell_masks[order]),
         "terms": _terms(run, color_map),
         "settings": {
+            "target_layer": explanation.target_layer,
             "groups": config.groups,
             "grouping": config.grouping,
             "is_denoised": config.percentile is not None,

@@ -98,6 +98,39 @@ def test_the_keyboard_changes_group_and_settings_of_both_columns(driver: Driver)
     driver.expect_caption("2 groups")
 
 
+def test_each_step_has_its_own_control(driver: Driver, forwards: list[int]) -> None:
+    page = driver.page
+    driver.explain_cat()
+    driver.expect_done()
+    open_steps(driver)
+    heat = page.locator("[data-map=now] .gc-step-heat")
+    whole = heat.get_attribute("src") or ""
+    rows = page.locator(".gc-inspector-list li")
+    forwards.clear()
+
+    # The scores' step: the chosen group off, and alone, as in the list below.
+    step(driver, 5).get_by_label("counts in the map").uncheck()
+    expect(heat).not_to_have_attribute("src", whole)
+    expect(rows.first.get_by_role("checkbox")).not_to_be_checked()
+    step(driver, 5).get_by_role("button", name="Show it alone").click()
+    expect(page.locator(".gc-inspector-state")).to_contain_text("Only group")
+    expect(rows.first.get_by_role("button", name="alone")).to_have_attribute("aria-pressed", "true")
+    step(driver, 5).get_by_role("button", name="Show it alone").click()
+    expect(heat).to_have_attribute("src", whole)
+
+    # The first step: another layer, as in the tree on the left.
+    layer = step(driver, 1).get_by_label("Target layer")
+    expect(layer).to_have_value("blocks.6")
+    layer.select_option("blocks.4")
+    expect(formula(driver, 1)).to_contain_text("over 14 × 14 cells")
+    expect(page.locator(".gc-steps-caption")).to_contain_text("blocks.4")
+    expect(page.locator("#gc-layers .gc-layer-chosen")).to_contain_text("blocks.4")
+    expect(heat).not_to_have_attribute("src", whole)
+    expect(layer).to_have_value("blocks.4")
+    for number in range(1, 7):
+        assert step(driver, number).locator("[data-setting], .gc-step-counts").count() > 0
+
+
 def test_the_map_stays_in_sight_before_and_after_a_change(driver: Driver) -> None:
     page = driver.page
     driver.explain_cat()

@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 
 from groupcam.language import say
+from groupcam.models import target_layers
 from groupcam.saliency import GroupCamConfig
 from groupcam.ui.page import Page
 from groupcam.ui.runs import Choice, Finished, Run
@@ -205,6 +206,27 @@ def test_denoising_is_switched_at_its_one_control(page: Page) -> None:
     assert changed == {page.ui.settings.is_denoised: False}
 
 
+def test_the_layer_goes_to_its_one_control(page: Page) -> None:
+    changed = page.steps.adjust(event(name="target_layer", value="blocks.5"))
+
+    assert changed == {page.ui.layer: "blocks.5"}
+    with pytest.raises(gr.Error, match="layer"):
+        page.steps.adjust(event(name="target_layer", value=["blocks.5"]))
+
+
+def test_the_tab_offers_the_layers_that_can_be_explained(
+    page: Page, choice: Choice, explain: Explain
+) -> None:
+    run = explain(choice)
+
+    shown = page.steps.show(run.choice, choice.picture_id, "inferno", None)[page.steps.steps]
+
+    backbone = page.workbench.load(choice.backbone)
+    usable = [layer.name for layer in target_layers(backbone) if layer.usable]
+    assert shown["choices"]["target_layer"] == usable
+    assert shown["settings"]["target_layer"] == run.explanation.target_layer
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -231,4 +253,5 @@ def test_the_tab_offers_settings_at_the_values_of_the_run(
 
     settings = shown[page.steps.steps]["settings"]
     assert settings.pop("is_denoised") is False
+    assert settings.pop("target_layer") == choice.target_layer
     assert settings == {name: getattr(config, name) for name in ADJUSTED}
