@@ -18,6 +18,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
 from groupcam.errors import GroupCamError
+from groupcam.memory import share_arenas
 from groupcam.ui import build_demo, launch_options, tool_options
 from groupcam.ui.event_log import JsonLines
 from groupcam.ui.line import line_up
@@ -83,6 +84,7 @@ def set_up_log() -> None:
     log.setLevel(logging.INFO)
 
 
+share_arenas()
 service = Service()
 try:
     demo = build_demo(**settings_from_environment(), service=service)

@@ -96,7 +96,7 @@ class Run(Shown):
             *(value for value in vars(self.explanation).values() if isinstance(value, Tensor)),
             *vars(self.perturbed).values(),
         ]
-        return _bytes_of(*tensors) + capture_bytes(self.capture)
+        return _bytes_of(*tensors, *_tensors_of(self.capture))
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,15 @@ def fitted(config: GroupCamConfig, layer: TargetLayer) -> GroupCamConfig:
 
 def capture_bytes(capture: Capture) -> int:
     """Return the memory that a capture holds."""
-    return _bytes_of(capture.inputs, capture.activations, capture.gradients, capture.logits)
+    return _bytes_of(*_tensors_of(capture))
+
+
+def _tensors_of(capture: Capture) -> tuple[Tensor, ...]:
+    """Return the large ones."""
+    return capture.inputs, capture.activations, capture.gradients, capture.logits
 
 
 def _bytes_of(*tensors: Tensor) -> int:
-    """Return the memory of some tensors."""
-    return sum(tensor.nbytes for tensor in tensors)
+    """Return the memory of some tensors, what they share counted once."""
+    stores = (tensor.untyped_storage() for tensor in tensors)
+    return sum({store.data_ptr(): store.nbytes() for store in stores}.values())

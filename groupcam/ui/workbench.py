@@ -68,7 +68,7 @@ FLOAT32_BYTES = 4
 BACKBONE_BYTES = 1000 * 2**20
 PICTURE_BYTES = 600 * 2**20
 CAPTURE_BYTES = 100 * 2**20
-RUN_BYTES = 400 * 2**20  # 50 runs of 32 groups
+RUN_BYTES = 200 * 2**20  # 80 runs at 224 x 224
 SURVEY_BYTES = 30 * 2**20
 
 # What an operator reads in the log, and no visitor: '/home/app/.cache/x.pth' is 'x.pth' to them.
