@@ -2,7 +2,9 @@
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from groupcam.language import say
 
 
 class GroupCamError(ValueError):
@@ -44,4 +46,10 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     names = [f"'{match}'" for match in nearest(name, choices)]
     if not names:
         return ""
-    return f" Did you mean {', '.join(names[:-1])}{' or ' if names[:-1] else ''}{names[-1]}?"
+    return say("refused.did_you_mean", names=alternatives(names))
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Return "a, b or c" in the present language."""
+    *others, last = names
+    return f"{', '.join(others)} {say('refused.or')} {last}" if others else last

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 
 MAX_FILE_BYTES = 100 * 1024 * 1024
 MAX_PIXELS = 50_000_000  # the largest common phone sensors; 150 MB once decoded
@@ -26,7 +27,6 @@ MAX_ASPECT = 20
 # A phone's multi-picture JPEG (MPO) is opened through JPEG. Compressed TIFF is refused below: it is
 # decoded by libtiff, where most memory errors of PIL before 13 lie (its notes on 13.0.0, Security).
 _PIL_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-FORMATS_IN_WORDS = "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF"
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 _TRANSPOSE_OF_ORIENTATION = {
@@ -47,10 +47,6 @@ _UINT16_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _RGB_MODES = ("1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "HSV")
 _ALPHA_MODES = ("LA", "PA", "La", "RGBA", "RGBa")
 _BAND_PIXELS = 2**18  # blended at once: small enough for a processor's cache, and for any memory
-
-_NOTE_ALPHA = "Transparent picture: its see-through parts are laid over white."
-_NOTE_CMYK = "Picture in printing colours (CMYK): turned into RGB, so colours may differ a little."
-_NOTE_16_BIT = "16-bit grey picture: brought to 8 bit by dividing by 257."
 
 # Bounds memory on a server, and Python's warning filters may be changed by one thread only.
 _DECODING = threading.Lock()
@@ -128,54 +124,39 @@ def _read(path: str | Path) -> bytes:
     """Return the content of a picture file of bounded size."""
     shown = _shown_name(path)
     if isinstance(path, str) and path.lower().startswith(("http://", "https://")):
-        raise GroupCamError(
-            "A picture must be a file on this machine; got a web address. Download it first."
-        )
+        raise GroupCamError(say("picture_file.web_address"))
     # `from None`: the causes name folders of this machine, and messages may reach a web page.
     try:
         if Path(path).is_dir():
-            raise GroupCamError(f"A picture must be a file; {shown} is a folder. Name a file.")
+            raise GroupCamError(say("picture_file.folder", file=shown))
         if not Path(path).is_file():
-            raise GroupCamError(
-                f"A picture must be an existing file; there is no file {shown}. Check the path."
-            )
+            raise GroupCamError(say("picture_file.absent", file=shown))
         if Path(path).stat().st_size > MAX_FILE_BYTES:
             raise GroupCamError(_too_many_bytes(shown))
         content = Path(path).read_bytes()
     except GroupCamError:
         raise
     except (OSError, ValueError):  # no permission, name too long, NUL in the name, disk error
-        raise GroupCamError(
-            f"A picture must be a readable file; {shown} cannot be read. "
-            "Check its path and permissions."
-        ) from None
+        raise GroupCamError(say("picture_file.unreadable", file=shown)) from None
     return content
 
 
 def _too_many_bytes(shown: str) -> str:
     """Return the message for a file above MAX_FILE_BYTES."""
-    return (
-        f"A picture file must have at most {MAX_FILE_BYTES // 1024**2} MB; {shown} has more. "
-        "Save it smaller."
-    )
+    return say("picture_file.too_many_bytes", most=MAX_FILE_BYTES // 1024**2, file=shown)
 
 
 def _from_bytes(content: bytes, shown: str) -> Picture:
     """Return the picture encoded in `content`; `shown` names it in messages."""
     if not content:
-        raise GroupCamError(f"A picture file must not be empty; {shown} is. Choose another file.")
+        raise GroupCamError(say("picture_file.empty", file=shown))
     if len(content) > MAX_FILE_BYTES:
         raise GroupCamError(_too_many_bytes(shown))
     if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
-        raise GroupCamError(
-            f"A picture must be a {FORMATS_IN_WORDS} file; {shown} is a HEIC photo. "
-            "Save or share it as JPEG."
-        )
+        formats = say("picture_file.formats")
+        raise GroupCamError(say("picture_file.heic", formats=formats, file=shown))
     if content.count(_EXIF_HEADER) > _MAX_EXIF_HEADERS:
-        raise GroupCamError(
-            f"A picture must have ordinary metadata; {shown} repeats its EXIF header over and "
-            "over. Save it again without metadata."
-        )
+        raise GroupCamError(say("picture_file.metadata", file=shown))
     try:
         with _DECODING, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's remarks on odd metadata
@@ -183,19 +164,16 @@ def _from_bytes(content: bytes, shown: str) -> Picture:
             image = Image.open(BytesIO(content), formats=_PIL_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise GroupCamError(
-            f"A picture must have at most {MAX_PIXELS // 10**6} megapixels; {shown} has far more. "
-            "Make it smaller."
+            say("picture_file.far_too_large", most=MAX_PIXELS // 10**6, file=shown)
         ) from error
     except Exception as error:  # PIL's readers raise nearly every type on crafted files
+        formats = say("picture_file.formats")
         raise GroupCamError(
-            f"A picture must be a {FORMATS_IN_WORDS} file; {shown} is none of these, or is "
-            "damaged. Save it as JPEG or PNG."
+            say("picture_file.other_format", formats=formats, file=shown)
         ) from error
     with image:
         if image.format == "TIFF" and image.info.get("compression") != "raw":
-            raise GroupCamError(
-                f"A TIFF file must be uncompressed; {shown} is compressed. Save it as PNG."
-            )
+            raise GroupCamError(say("picture_file.compressed_tiff", file=shown))
         return _from_pil(image, shown)
 
 
@@ -213,10 +191,7 @@ def _from_pil(image: Image.Image, shown: str) -> Picture:
     except GroupCamError:
         raise
     except Exception as error:  # as above
-        raise GroupCamError(
-            f"A picture must be whole; {shown} breaks off or is damaged. "
-            "Download it or save it again."
-        ) from error
+        raise GroupCamError(say("picture_file.damaged", file=shown)) from error
     return Picture(rgb, frame_notes + colour_notes)
 
 
@@ -243,20 +218,13 @@ def _from_array(array: npt.NDArray[Any]) -> Picture:
 
 def _check_size(height: int, width: int) -> None:
     """Raise GroupCamError unless a picture of this size is allowed."""
-    got = f"got {width} x {height} pixels (width x height)"
+    size = {"width": width, "height": height}
     if height * width > MAX_PIXELS:
-        raise GroupCamError(
-            f"A picture must have at most {MAX_PIXELS // 10**6} megapixels; {got}. Make it smaller."
-        )
+        raise GroupCamError(say("picture_file.too_large", most=MAX_PIXELS // 10**6, **size))
     if min(height, width) < MIN_SIDE_PX:
-        raise GroupCamError(
-            f"A picture must be at least {MIN_SIDE_PX} pixels wide and high; {got}. "
-            "Choose a larger one."
-        )
+        raise GroupCamError(say("picture_file.too_small", least=MIN_SIDE_PX, **size))
     if max(height, width) > MAX_ASPECT * min(height, width):
-        raise GroupCamError(
-            f"A picture must be at most {MAX_ASPECT} times as long as it is broad; {got}. Crop it."
-        )
+        raise GroupCamError(say("picture_file.too_long", most=MAX_ASPECT, **size))
 
 
 def _frame_notes(image: Image.Image) -> tuple[str, ...]:
@@ -267,8 +235,8 @@ def _frame_notes(image: Image.Image) -> tuple[str, ...]:
         return ()
     which = "first" if image.tell() == 0 else "current"
     if image.format == "TIFF":
-        return (f"File with several pages: only the {which} page is used.",)
-    return (f"Animated picture: only the {which} frame is used.",)
+        return (say(f"picture_file.note_{which}_page"),)
+    return (say(f"picture_file.note_{which}_frame"),)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -285,18 +253,15 @@ def _to_rgb(image: Image.Image, shown: str) -> tuple[npt.NDArray[np.uint8], tupl
     """Return a decoded picture of any mode as RGB with notes."""
     if image.mode in _UINT16_GREY_MODES:
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 = 255 * 257
-        return _grey_to_rgb(grey.astype(np.uint8)), (_NOTE_16_BIT,)
+        return _grey_to_rgb(grey.astype(np.uint8)), (say("picture_file.note_16_bit"),)
     if image.mode in ("I", "F"):
         return _stretched(np.asarray(image), shown)
     if image.mode in _ALPHA_MODES or (image.mode in _RGB_MODES and image.has_transparency_data):
         return _over_white(np.asarray(image.convert("RGBA")))
     if image.mode in _RGB_MODES:
-        notes = (_NOTE_CMYK,) if image.mode == "CMYK" else ()
+        notes = (say("picture_file.note_cmyk"),) if image.mode == "CMYK" else ()
         return np.array(image.convert("RGB")), notes
-    raise GroupCamError(
-        f"A picture must be grey, RGB or CMYK; {shown} has the colour mode {image.mode!r}. "
-        "Save it as RGB."
-    )
+    raise GroupCamError(say("picture_file.color_mode", file=shown, mode=repr(image.mode)))
 
 
 def _stretched(
@@ -305,15 +270,12 @@ def _stretched(
     """Return a measurement-like picture (H, W), int32 or float32, spread over 0..255."""
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max of a NaN are NaN
-        raise GroupCamError(
-            f"A picture must have finite values; {shown} has NaN or infinite ones. "
-            "Replace them and save it again."
-        )
+        raise GroupCamError(say("picture_file.not_finite", file=shown))
     span = high - low
     # A flat picture has no span to spread: it becomes black.
     scale = 255.0 / span if span > 0 else 0.0
     grey = np.rint((values.astype(np.float64) - low) * scale).astype(np.uint8)
-    note = f"Picture with {values.dtype} values: spread from its own {low:g}..{high:g} over 0..255."
+    note = say("picture_file.note_spread", dtype=values.dtype, low=low, high=high)
     return _grey_to_rgb(grey), (note,)
 
 
@@ -334,4 +296,4 @@ def _over_white(rgba: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], tup
         weight = alpha[band].astype(np.uint16)
         blended = rgba[band, :, :3] * weight + 255 * (255 - weight)  # at most 255 * 255: uint16
         rgb[band] = (blended + 127) // 255
-    return rgb, (_NOTE_ALPHA,)
+    return rgb, (say("picture_file.note_alpha"),)

@@ -160,16 +160,21 @@ class Backbone:
                 if name.casefold() == wanted:
                     return index
             if not wanted.isdecimal() or len(wanted) > MOST_DIGITS:
-                raise GroupCamError(
-                    f"The class must be one of the {classes} of {self.name}; got {shown(class_)}."
-                    f"{did_you_mean(class_, self.class_names)}"
+                hint = did_you_mean(class_, self.class_names)
+                text = say(
+                    "refused.class",
+                    count=classes,
+                    backbone=self.name,
+                    given=shown(class_),
+                    hint=hint,
                 )
+                raise GroupCamError(text)
             class_ = int(wanted)
         if isinstance(class_, bool) or not isinstance(class_, int | np.integer):
             raise TypeError(f"class_ must be an int or a str; got {type(class_).__name__}.")
         if not 0 <= class_ < classes:
             raise GroupCamError(
-                f"The class index must be between 0 and {classes - 1} ({self.name}); got {class_}."
+                say("refused.class_index", last=classes - 1, backbone=self.name, given=class_)
             )
         return int(class_)
 

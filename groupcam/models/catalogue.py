@@ -3,7 +3,8 @@
 import fnmatch
 from dataclasses import dataclass
 
-from groupcam.errors import GroupCamError, did_you_mean, shown
+from groupcam.errors import GroupCamError, alternatives, did_you_mean, shown
+from groupcam.language import say
 from groupcam.models.bundled import bundled_weights
 from groupcam.models.libraries import LIBRARIES
 
@@ -60,12 +61,11 @@ def resolve_name(name: str) -> tuple[str, str]:
     # A bare "resnet50" is as near to a name as any library's version of it.
     bare = name.rpartition("/")[2]
     same = [known for known in names if known.partition("/")[2] == bare]
-    hint = f" Did you mean {' or '.join(repr(known) for known in same)}?" if same else ""
-    hint = hint or did_you_mean(name, names)
-    raise GroupCamError(
-        f"A backbone must be named LIBRARY/ARCHITECTURE with LIBRARY one of "
-        f"{', '.join(LIBRARIES)}; got {shown(name)}.{hint} list_backbones() gives all names."
-    )
+    hint = did_you_mean(name, names)
+    if same:
+        hint = say("refused.did_you_mean", names=alternatives([repr(known) for known in same]))
+    libraries = ", ".join(LIBRARIES)
+    raise GroupCamError(say("refused.backbone", libraries=libraries, given=shown(name), hint=hint))
 
 
 def _entry(library: str, architecture: str) -> BackboneEntry:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 
 
 def logits_of(answer: object, batch: int) -> Tensor:
@@ -34,7 +35,4 @@ def check_finite(values: Tensor, network: str) -> None:
         GroupCamError: one is NaN or infinite.
     """
     if not torch.isfinite(values).all():
-        raise GroupCamError(
-            f"The logits must be finite; {network} gave NaN or infinite values for this picture, "
-            "or for a part of it. Check the weights, or choose another network."
-        )
+        raise GroupCamError(say("refused.logits_not_finite", backbone=network))

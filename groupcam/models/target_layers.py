@@ -7,6 +7,7 @@ import weakref
 from dataclasses import dataclass
 
 from groupcam.errors import GroupCamError, did_you_mean, shown
+from groupcam.language import say
 from groupcam.models.backbone import Backbone
 from groupcam.models.bands import FoundMap, Path, Place
 from groupcam.models.layouts import MapLayout
@@ -55,12 +56,7 @@ def default_target_layer(backbone: Backbone) -> TargetLayer:
     for layer in probed.layers.values():
         if layer.default:
             return layer
-    raise GroupCamError(
-        "Group-CAM must have a layer late in the network with a 2-D feature map; "
-        f"{backbone.name} has none that the class depends on. Choose a network that keeps its "
-        "feature maps, such as timm/tf_efficientnet_lite0, timm/resnet50, torchvision/vgg19 or "
-        "timm/convnext_tiny."
-    )
+    raise GroupCamError(say("refused.no_layer", backbone=backbone.name))
 
 
 def resolve_target_layer(backbone: Backbone, name: str | None = None) -> TargetLayer:
@@ -83,12 +79,11 @@ def resolve_target_layer(backbone: Backbone, name: str | None = None) -> TargetL
     elif name in probed.others:
         problem, hint = f"'{name}' {probed.others[name]}", ""
     else:
-        problem, hint = f"{backbone.name} has no layer {shown(name)}", did_you_mean(name, choices)
+        problem = say("refused.layer_unknown", backbone=backbone.name, given=shown(name))
+        hint = did_you_mean(name, choices)
     default = next((known.name for known in probed.layers.values() if known.default), None)
-    advice = f" The default is '{default}'." if default else ""
-    raise GroupCamError(
-        f"target_layer must name a layer with a 2-D feature map; {problem}.{hint}{advice}"
-    )
+    advice = say("refused.layer_default", name=default) if default else ""
+    raise GroupCamError(say("refused.layer", problem=problem, hint=hint, advice=advice))
 
 
 def found_maps(backbone: Backbone) -> dict[Place, FoundMap]:

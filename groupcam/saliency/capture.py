@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 from groupcam.models import Backbone, TargetLayer, to_nchw
 from groupcam.models.bands import tensors_in
 from groupcam.models.logits import check_finite
@@ -100,28 +101,20 @@ def _capture_part(
         # A clone, because a tensor of inference mode cannot be kept for the backward pass.
         class_index = logits.argmax(dim=1) if class_index is None else class_index.clone()
         if not cuts:
-            raise GroupCamError(
-                f"target_layer must run in a forward pass; '{target_layer.name}' did not run "
-                f"{target_layer.call + 1} times. Choose another layer."
-            )
+            times = target_layer.call + 1
+            raise GroupCamError(say("refused.did_not_run", layer=target_layer.name, times=times))
         output, root = cuts[0]
         logit_sum = logits.gather(1, class_index[:, None]).sum()
         gradients = None
         if logit_sum.requires_grad:
             (gradients,) = torch.autograd.grad(logit_sum, root, allow_unused=True)
     if gradients is None:
-        raise GroupCamError(
-            f"target_layer must have a gradient to the logits; '{target_layer.name}' has none. "
-            "Choose another layer."
-        )
+        raise GroupCamError(say("refused.no_gradient", layer=target_layer.name))
     check_finite(logits, backbone.name)
     activations = to_nchw(output, target_layer)
     gradients = to_nchw(gradients, target_layer)
     if not (torch.isfinite(activations).all() and torch.isfinite(gradients).all()):
-        raise GroupCamError(
-            f"Activations and gradients must be finite; '{target_layer.name}' gave NaN or "
-            "infinite values. Check the weights, or choose another layer."
-        )
+        raise GroupCamError(say("refused.layer_not_finite", layer=target_layer.name))
     return logits.detach(), class_index, activations.float(), gradients.float()
 
 

@@ -58,23 +58,19 @@ class GroupCamConfig:
         if self.percentile is not None:
             _require_number("percentile", self.percentile)
             if self.percentile == 100:
-                raise GroupCamError(
-                    "percentile must be below 100, which would empty every mask; got 100. "
-                    "Choose a lower percentile or none."
-                )
+                raise GroupCamError(say("refused.empty_masks"))
         for setting in dataclasses.fields(self):
             _require_range(setting.name, getattr(self, setting.name), setting.metadata)
         if self.blur_kernel_px % 2 == 0:
-            raise GroupCamError(
-                f"blur_kernel_px must be odd, so that the kernel has a centre; got "
-                f"{self.blur_kernel_px}. Choose {self.blur_kernel_px + 1}."
-            )
+            size = self.blur_kernel_px
+            raise GroupCamError(say("refused.even_kernel", given=size, next=size + 1))
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
+                given = {"name": name, "given": shown(value)}
+                hint = did_you_mean(shown(value), choices)
                 raise GroupCamError(
-                    f"{name} must be one of {', '.join(choices)}; got {shown(value)}."
-                    f"{did_you_mean(shown(value), choices)}"
+                    say("refused.choice", choices=", ".join(choices), hint=hint, **given)
                 )
 
     @classmethod
@@ -111,15 +107,15 @@ CHOICES: dict[str, tuple[str, ...]] = {
 def _require_integer(name: str, value: object) -> None:
     """Refuse what is not a whole number; bool is an int in Python but not a setting."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number; got {shown(value)}.")
+        raise TypeError(say("refused.whole_number", name=name, given=shown(value)))
 
 
 def _require_number(name: str, value: object) -> None:
     """Refuse what is not a finite number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number; got {shown(value)}.")
+        raise TypeError(say("refused.number", name=name, given=shown(value)))
     if isinstance(value, float) and not math.isfinite(value):
-        raise GroupCamError(f"{name} must be a finite number; got {value}.")
+        raise GroupCamError(say("refused.finite_number", name=name, given=value))
 
 
 def _require_range(name: str, value: Any, limits: Any) -> None:
@@ -128,8 +124,10 @@ def _require_range(name: str, value: Any, limits: Any) -> None:
     if minimum is None or value is None:
         return
     if value < minimum or (maximum is not None and value > maximum):
-        wanted = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
-        raise GroupCamError(f"{name} must be {wanted}; got {value}. Choose a value in that range.")
+        told = {"name": name, "least": minimum, "given": value}
+        if maximum is None:
+            raise GroupCamError(say("refused.below", **told))
+        raise GroupCamError(say("refused.outside", most=maximum, **told))
 
 
 PRESETS: dict[str, GroupCamConfig] = {

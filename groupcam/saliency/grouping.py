@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from groupcam.errors import GroupCamError
+from groupcam.language import say
 from groupcam.saliency.config import GroupCamConfig, Grouping
 
 MAX_ROUNDS = 20  # of moving channels between groups; rarely more than ten are needed
@@ -65,10 +66,7 @@ def group_channels(weighted: Tensor, groups: int, grouping: Grouping) -> Tensor:
     """
     pictures, channels = weighted.shape[:2]
     if not 1 <= groups <= channels:
-        raise GroupCamError(
-            f"groups must be between 1 and {channels}, the channels of the target layer; "
-            f"got {groups}. Choose fewer groups."
-        )
+        raise GroupCamError(say("refused.too_many_groups", channels=channels, given=groups))
     if grouping == "contiguous":
         in_order = torch.arange(channels, device=weighted.device) * groups // channels
         return in_order.expand(pictures, channels)

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from groupcam.errors import GroupCamError
 from groupcam.language import say
 from groupcam.ui import views
@@ -20,6 +18,7 @@ from groupcam.ui.layout import Layout
 from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Loading, Run
 from groupcam.ui.tabs import PRIVATE
+from groupcam.ui.toasts import refusal
 from groupcam.ui.turns import Updates
 from groupcam.ui.workbench import Workbench, followed
 
@@ -105,11 +104,11 @@ class Downloads:
                 }
         except GroupCamError as error:
             yield {self._ui.download_status: views.status(str(error), "error")}
-            raise gr.Error(str(error)) from error
+            raise refusal(str(error)) from error
         except Exception as error:
             text = log_accident("A file could not be made.", error)
             yield {self._ui.download_status: views.status(text, "error")}
-            raise gr.Error(text) from error
+            raise refusal(text) from error
 
     def _steps(self, path: Path, order: Order, export: Export) -> Iterator[str]:
         """Write the file in a thread and return how far it is; closing stops a film soon."""

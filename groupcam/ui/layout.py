@@ -38,7 +38,7 @@ class Layout:
         # State is read only when the run starts.
         self.token = gr.Number(None, visible=False)
         components.from_assets("title", _languages(), elem_id="gc-title")
-        components.from_assets("waiting", {}, elem_classes="gc-unseen")
+        components.from_assets("gradio", {}, elem_classes="gc-unseen")
         # Four blocks in the order of a phone; page.css sets them in two columns elsewhere.
         with gr.Row(elem_id="gc-main"):
             with gr.Column(elem_id="gc-input", min_width=0):

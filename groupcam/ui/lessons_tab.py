@@ -31,6 +31,7 @@ from groupcam.ui.payloads import payload_of, serial_of, told
 from groupcam.ui.present import DEFAULT_WEIGHTS, key_of
 from groupcam.ui.runs import Choice, fitted
 from groupcam.ui.tabs import AT_ONCE, PRIVATE
+from groupcam.ui.toasts import refusal
 from groupcam.ui.turns import Updates
 from groupcam.ui.workbench import Workbench
 
@@ -127,7 +128,7 @@ class LessonsTab:
         lesson, data = _asked(event)
         place, count = data.get("scene"), len(lesson.scenes)
         if not _is_place(place, count):
-            raise gr.Error(say("lessons.no_such_scene", count=count, value=shown(place)))
+            raise refusal(say("lessons.no_such_scene", count=count, value=shown(place)))
         scene = lesson.scenes[place]
         if scene.methods:
             methods = list(scene.methods)
@@ -137,7 +138,7 @@ class LessonsTab:
                 str(request.session_hash), opening_of_scene(scene), picture_id
             )
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
-            raise gr.Error(str(error)) from error
+            raise refusal(str(error)) from error
 
     @told
     def tell(self, color_map: str, event: gr.EventData) -> dict[str, Any]:
@@ -145,7 +146,7 @@ class LessonsTab:
         lesson, data = _asked(event)
         place, count = data.get("option"), len(lesson.options)
         if not _is_place(place, count):
-            raise gr.Error(say("lessons.no_such_prediction", count=count, value=shown(place)))
+            raise refusal(say("lessons.no_such_prediction", count=count, value=shown(place)))
         reply = lesson.options[place].reply
         results = self.results_of(lesson)
         is_right = place == lesson.right
@@ -236,7 +237,7 @@ def _asked(event: gr.EventData) -> tuple[Lesson, dict[str, Any]]:
     name = data.get("lesson")
     if name not in names:
         text = say("lessons.no_such_lesson", names=", ".join(names), value=shown(name))
-        raise gr.Error(text)
+        raise refusal(text)
     return LESSONS[names.index(name)], data
 
 

@@ -29,6 +29,7 @@ from groupcam.ui.sanity_tab import SanityTab
 from groupcam.ui.service import Service
 from groupcam.ui.steps_tab import StepsTab
 from groupcam.ui.tabs import AT_ONCE, PRIVATE, Tab
+from groupcam.ui.toasts import inform, warn
 from groupcam.ui.turns import Updates
 from groupcam.ui.uploads import uploaded_path
 from groupcam.ui.workbench import Workbench
@@ -215,7 +216,7 @@ class Page:
             yield from self.opener.steps(session, opening, None)
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             yield from self.opener.steps(session, Opening(), None)
-            gr.Warning(str(error))
+            warn(str(error))
             text = say("link.cannot_follow", reason=error)
             yield {self.ui.status: views.status(text, "error")}
 
@@ -238,7 +239,7 @@ class Page:
         if new_id == picture_id:
             return {self.ui.picture_path: upload["path"]}
         for note in picture.notes:
-            gr.Info(note)
+            inform(note)
         backbone, weights, input_size, layer, _, *settings = controls
         # Another picture starts at its top class.
         choice = (new_id, backbone, weights, input_size, layer, "", *settings)

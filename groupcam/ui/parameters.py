@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 from gradio.components.api_component import Api
 
-from groupcam.images import FORMATS_IN_WORDS, MAX_FILE_BYTES, MAX_PIXELS
+from groupcam.images import MAX_FILE_BYTES, MAX_PIXELS
 from groupcam.language import say
 from groupcam.models import DEFAULT_BACKBONE
 from groupcam.saliency import CHOICES, GroupCamConfig
@@ -15,7 +15,7 @@ from groupcam.ui.comparison import DEFAULT_METHODS, FEWEST, MOST
 from groupcam.ui.components import VIEWS
 
 IMAGE_TEXT = (
-    f"The picture, uploaded or by a public http(s) address: {FORMATS_IN_WORDS}, at most "
+    f"The picture, uploaded or by a public http(s) address: {say('picture_file.formats')}, at most "
     f"{MAX_FILE_BYTES // 2**20} MB and {MAX_PIXELS // 10**6} million pixels."
 )
 INCLUDED = ("overlay", "map", "none")

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 
 from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
+from groupcam.ui.toasts import refusal
 
 MOST_CHARACTERS = 200  # of a name: the longest known has 44
 MOST_NUMBER = 2**53  # up to here JSON's numbers are exact
@@ -76,6 +77,6 @@ def told(callback: Callable[Given, Answer]) -> Callable[Given, Answer]:
         try:
             return callback(*args, **kwargs)
         except (GroupCamError, TypeError, WeightsUnavailableError) as error:
-            raise gr.Error(str(error)) from error
+            raise refusal(str(error)) from error
 
     return telling

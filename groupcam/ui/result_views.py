@@ -10,6 +10,7 @@ from groupcam.ui.layout import Layout
 from groupcam.ui.payloads import payload_of, told
 from groupcam.ui.runs import Choice, Run
 from groupcam.ui.tabs import AT_ONCE, PRIVATE
+from groupcam.ui.toasts import refusal
 from groupcam.ui.workbench import Workbench
 
 # What needs no server.
@@ -58,7 +59,7 @@ class ResultViews:
         run = self._kept(choice)
         group, count = payload_of(event).get("group"), run.explanation.config.groups
         if not isinstance(group, int) or isinstance(group, bool) or not 0 <= group < count:
-            raise gr.Error(say("masks.unknown_group", groups=count))
+            raise refusal(say("masks.unknown_group", groups=count))
         return views.mask_detail(run, group, color_map)
 
     @told
@@ -71,5 +72,5 @@ class ResultViews:
         """Return the run behind the page, or tell the visitor to make it again."""
         run = self.workbench.run_of(choice)
         if run is None:
-            raise gr.Error(say("status.no_result"))
+            raise refusal(say("status.no_result"))
         return run

@@ -36,6 +36,7 @@ from groupcam.ui.runs import (
     Surveyed,
     fitted,
 )
+from groupcam.ui.toasts import inform, warn
 from groupcam.ui.turns import REST, Turns, Updates, Work, resting
 from groupcam.ui.workbench import Workbench
 
@@ -154,7 +155,7 @@ class RunEvents:
     def _failed(self, session: str, token: int, message: str) -> Iterator[Updates]:
         """Say what went wrong and let the same choice be tried again; a stale run stays silent."""
         if self.latest.is_fresh(session, token):
-            gr.Warning(message)
+            warn(message)
             yield {self.ui.status: views.status(message, "error")}
         if self.latest.is_fresh(session, token):
             self.latest.forget(session)
@@ -177,7 +178,7 @@ class RunEvents:
         config = fitted(wish.config, target)
         slider: dict[str, Any] = {"maximum": target.shape[0]}
         if config != wish.config:
-            gr.Info(say("status.groups_fitted", layer=target.name, channels=target.shape[0]))
+            inform(say("status.groups_fitted", layer=target.name, channels=target.shape[0]))
             slider["value"] = config.groups  # else it is left alone: the visitor may be moving it
         choice = wish._replace(target_layer=target.name, class_name=class_name, config=config)
         next_report = 0.0

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import gradio as gr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -18,6 +17,7 @@ import groupcam
 from groupcam.language import say
 from groupcam.saliency import engine
 from groupcam.ui.event_log import log_event
+from groupcam.ui.toasts import refusal
 
 PATIENCE_S = 30.0  # for running work, after a stop was asked for
 
@@ -77,7 +77,7 @@ class Service:
     def _counted(self, name: str) -> Iterator[None]:
         with self._idle:
             if self._is_stopping.is_set():
-                raise gr.Error(say("service.stopping"))
+                raise refusal(say("service.stopping"))
             self._running += 1
         begin = time.monotonic()
         outcome = "failed"

@@ -25,6 +25,7 @@ from groupcam.ui.payloads import check_controls, checked_text, payload_of, seria
 from groupcam.ui.run_events import UPDATE_S
 from groupcam.ui.runs import Choice, Run
 from groupcam.ui.tabs import AT_ONCE, is_open
+from groupcam.ui.toasts import refusal, warn
 from groupcam.ui.turns import Turns, Updates, Work
 from groupcam.ui.workbench import Workbench
 
@@ -139,7 +140,7 @@ class StepsTab:
         group = data.get("group")
         count = run.explanation.config.groups
         if not isinstance(group, int) or isinstance(group, bool) or not 0 <= group < count:
-            raise gr.Error(say("steps.no_such_group", count=count))
+            raise refusal(say("steps.no_such_group", count=count))
         view = walkthrough_views.group_view(run, group, color_map)
         return {**view, "about": "group", "serial": serial_of(data)}
 
@@ -151,7 +152,7 @@ class StepsTab:
         run, data = self._asked(choice, event)
         groups = data.get("groups")
         if not isinstance(groups, list):
-            raise gr.Error(say("steps.no_list_of_groups"))
+            raise refusal(say("steps.no_list_of_groups"))
         view = walkthrough_views.switched(run, groups, color_map)
         token = self.turns.begin(str(request.session_hash))  # what is drawn for other groups ends
         return {
@@ -195,9 +196,9 @@ class StepsTab:
             shown = {**shared, **curve_views.finished_points(curves), "complete": True}
             yield {self.curves: shown}
         except (GroupCamError, TypeError, WeightsUnavailableError, gr.Error) as error:
-            gr.Warning(str(error))
+            warn(str(error))
         except Exception as error:
-            gr.Warning(log_accident("The curves of some groups failed.", error))
+            warn(log_accident("The curves of some groups failed.", error))
 
     @told
     def adjust(self, event: gr.EventData) -> Updates:
@@ -209,7 +210,7 @@ class StepsTab:
         if name == "target_layer":
             return {self._layer: checked_text("The layer", value)}
         if name not in ADJUSTED or value is None:
-            raise gr.Error(say("steps.no_such_setting", names=", ".join(ADJUSTED)))
+            raise refusal(say("steps.no_such_setting", names=", ".join(ADJUSTED)))
         check_controls([value])
         setting: dict[str, Any] = {name: value}
         return {self._settings.by_field[name]: getattr(GroupCamConfig(**setting), name)}
@@ -222,7 +223,7 @@ class StepsTab:
         """Return the run behind the page, and what was asked about it."""
         run = self._workbench.run_of(choice)
         if run is None:
-            raise gr.Error(say("steps.not_kept"))
+            raise refusal(say("steps.not_kept"))
         return run, payload_of(event)
 
     def _choices(self, run: Run) -> dict[str, Any]:

@@ -76,3 +76,13 @@ def test_a_change_of_the_language_keeps_what_is_shown(open_page: OpenPage) -> No
     german.expect_done()
     german.expect_caption("missile", "blocks.6")
     assert german.heat_source() == english
+
+
+def test_what_is_refused_is_told_in_the_pages_language(open_page: OpenPage) -> None:
+    driver = open_page(path="de", link="backbone=timm/resnet5")
+
+    expect(driver.alert).to_contain_text("Dem Link lässt sich nicht folgen. Ein Netz muss als")
+    expect(driver.alert).to_contain_text("Gemeint ist vielleicht 'timm/resnet")
+    toast = driver.page.get_by_test_id("toast-body")
+    expect(toast).to_contain_text("Achtung")
+    expect(toast).to_contain_text("Ein Netz muss als")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import torch
@@ -163,4 +164,15 @@ def test_the_name_of_a_file_that_is_no_picture_is_text(page: BrowserPage, tmp_pa
     page.locator("#gc-picture input[type=file]").set_input_files(path)
 
     expect(page.locator("#gc-status").get_by_role("alert")).to_be_visible()
+    expect_text_only(page)
+
+
+def test_what_a_link_names_is_text_in_the_corner_too(page: BrowserPage, url: str) -> None:
+    name = f"<a href=x>{EVIL}</a>"
+    page.goto(f"{url}?example={quote(name)}")
+
+    toast = page.get_by_test_id("toast-text")
+    expect(toast).to_contain_text(f"got '{name}'")
+    expect(page.locator("#gc-status").get_by_role("alert")).to_contain_text(name)
+    expect(toast.locator("a, img")).to_have_count(0)
     expect_text_only(page)
