@@ -317,8 +317,10 @@ def curve_steps(
     kept = (*curves.shape, min(KEPT_CLASSES, len(backbone.class_names)))
     top = TopClasses(torch.zeros(kept, dtype=torch.int64), torch.zeros(kept))
     micro_batch = plan_of(backbone).micro_batch
+    # Used again and again: to lay out new memory takes longer than to fill it.
+    perturbed = inputs.new_empty(micro_batch, *inputs.shape[1:])
     for picture in range(len(inputs)):
-        pictures = perturbed_pictures(inputs[picture], saliency_maps[picture], protocol)
+        pictures = perturbed_pictures(inputs[picture].detach(), saliency_maps[picture], protocol)
         refinement = Refinement(2, len(pixels))
         while points := refinement.next_points(micro_batch):
             points.sort()  # insertion first
@@ -326,7 +328,9 @@ def curve_steps(
             inserted, deleted = (
                 pixels[places[which == curve]].to(inputs.device) for curve in (0, 1)
             )
-            batch = torch.cat([pictures.inserted(inserted), pictures.deleted(deleted)])
+            batch = perturbed[: len(points)]
+            pictures.inserted(inserted, out=batch[: len(inserted)])
+            pictures.deleted(deleted, out=batch[len(inserted) :])
             classes = class_index[picture].expand(len(batch))
             logits = forward(backbone, batch)
             values = class_probability(logits, classes).cpu()

@@ -18,17 +18,18 @@ class PerturbedPictures:
     deletion_end: Tensor  # (3, H, W): the baseline that deletion ends in
     rank: Tensor  # (H, W), int64: 0 is the most salient pixel
 
-    def inserted(self, pixels: Tensor) -> Tensor:
+    def inserted(self, pixels: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the baseline with the picture's most salient pixels put back, (B, 3, H, W).
 
         Args:
             pixels: how many pixels are changed, (B,).
+            out: where to put them, (B, 3, H, W); None: into new memory.
         """
-        return torch.where(self._is_changed(pixels), self.picture, self.insertion_start)
+        return torch.where(self._is_changed(pixels), self.picture, self.insertion_start, out=out)
 
-    def deleted(self, pixels: Tensor) -> Tensor:
+    def deleted(self, pixels: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the picture with its most salient pixels hidden, (B, 3, H, W)."""
-        return torch.where(self._is_changed(pixels), self.deletion_end, self.picture)
+        return torch.where(self._is_changed(pixels), self.deletion_end, self.picture, out=out)
 
     def _is_changed(self, pixels: Tensor) -> Tensor:
         """Return which pixels are among the first of the order, bool (B, 1, H, W)."""

@@ -47,8 +47,8 @@ class Refinement:
         assumed = self._values.copy()
         for curve, place in chosen:
             assumed[curve, place] = 0.0
+        gaps = [_worst_gap(curve) for curve in assumed]
         while len(chosen) < count:
-            gaps = [_worst_gap(curve) for curve in assumed]
             curve = max(range(len(gaps)), key=lambda one: gaps[one][0])
             hidden, left, right = gaps[curve]
             if hidden == 0:
@@ -56,6 +56,7 @@ class Refinement:
             middle = (left + right) // 2
             start, end = assumed[curve, [left, right]]
             assumed[curve, middle] = start + (end - start) * (middle - left) / (right - left)
+            gaps[curve] = _worst_gap(assumed[curve])
             chosen.append((curve, middle))
         return chosen
 
