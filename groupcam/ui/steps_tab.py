@@ -195,7 +195,7 @@ class StepsTab:
             curves = yield from relay(self._workbench.curves_of(run, saliency_map), report)
             shown = {**shared, **curve_views.finished_points(curves), "complete": True}
             yield {self.curves: shown}
-        except (GroupCamError, TypeError, WeightsUnavailableError, gr.Error) as error:
+        except (GroupCamError, TypeError, WeightsUnavailableError) as error:
             warn(str(error))
         except Exception as error:
             warn(log_accident("The curves of some groups failed.", error))
@@ -223,7 +223,7 @@ class StepsTab:
         """Return the run behind the page, and what was asked about it."""
         run = self._workbench.run_of(choice)
         if run is None:
-            raise refusal(say("steps.not_kept"))
+            raise GroupCamError(say("steps.not_kept"))
         return run, payload_of(event)
 
     def _choices(self, run: Run) -> dict[str, Any]:
