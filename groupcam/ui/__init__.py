@@ -78,6 +78,10 @@ def launch_options() -> dict[str, Any]:
         "enable_monitoring": False,
         "show_error": False,
         "state_session_capacity": MOST_SESSIONS,
+        # Gradio asks the running server for its page and, unless that comes within 3 s, ends the
+        # app with a word about proxies: a machine that is busy for a moment must not do that. That
+        # the server answers at all is known by then from a request without such a limit.
+        "_frontend": False,
         "app_kwargs": {"middleware": [Middleware(ProtectiveHeaders), Middleware(Doors)]},
     }
 

@@ -23,6 +23,12 @@ def formula(driver: Driver, number: int) -> Locator:
     return step(driver, number).locator(".gc-step-formula")
 
 
+def source(heat: Locator) -> str:
+    """Return the map on show; the tab sets it a moment after its own parts are there."""
+    expect(heat).to_have_attribute("src", re.compile("^data:"))
+    return heat.get_attribute("src") or ""
+
+
 def test_groups_are_opened_switched_and_brought_back(driver: Driver, forwards: list[int]) -> None:
     page = driver.page
     open_steps(driver)
@@ -46,7 +52,7 @@ def test_groups_are_opened_switched_and_brought_back(driver: Driver, forwards: l
     assert forwards == []
 
     heat = page.locator(".gc-inspector .gc-step-heat")
-    whole = heat.get_attribute("src") or ""
+    whole = source(heat)
     rows = page.locator(".gc-inspector-list li")
     expect(rows).to_have_count(32)
     rows.first.get_by_role("button").click()
@@ -104,7 +110,7 @@ def test_each_step_has_its_own_control(driver: Driver, forwards: list[int]) -> N
     driver.expect_done()
     open_steps(driver)
     heat = page.locator("[data-map=now] .gc-step-heat")
-    whole = heat.get_attribute("src") or ""
+    whole = source(heat)
     rows = page.locator(".gc-inspector-list li")
     forwards.clear()
 
@@ -138,7 +144,7 @@ def test_the_map_stays_in_sight_before_and_after_a_change(driver: Driver) -> Non
     before, now = (page.locator(f"[data-map={name}]") for name in ("before", "now"))
     expect(now).to_be_visible()
     expect(before).to_be_hidden()
-    first = now.locator(".gc-step-heat").get_attribute("src") or ""
+    first = source(now.locator(".gc-step-heat"))
     percentile = step(driver, 3).get_by_role("slider")
     percentile.scroll_into_view_if_needed()
 
