@@ -1,6 +1,6 @@
-"""The lessons on paper: one self-contained HTML file of two A4 pages, questions and answers.
+"""The lessons on paper: the questions for a class, and the answers for who teaches it.
 
-It is in the language that is spoken when it is made.
+Each is one self-contained HTML file of one A4 page, in the language that is spoken when it is made.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,6 @@ sub { line-height: 0; }
   top: .8mm; width: 2.7mm; }
 .line { border-bottom: .2mm solid #aaa; color: #595959; font-size: 8pt; height: 6.2mm;
   padding-top: 1.8mm; }
-.answers { break-before: page; }
 .answer { break-inside: avoid; border-top: .2mm solid #ccc; margin-top: 3mm; padding-top: 2.4mm; }
 svg { max-width: 100%; }
 """
@@ -62,25 +61,33 @@ _MASKED, _SCORE = "<i>X</i><sub>g</sub>", "<i>&alpha;</i><sub>g</sub>"
 
 
 def sheet_of(seen: Mapping[str, npt.NDArray[np.uint8]]) -> str:
-    """Return the sheet as HTML: the questions on the first page, the answers on the second.
+    """Return the sheet as HTML: the method, the questions and room to write.
 
     Args:
         seen: each example's picture as the network sees it, uint8 (H, W, 3), by its name.
     """
     tasks = "".join(_task(number, lesson, seen) for number, lesson in enumerate(LESSONS, 1))
+    title, name = say("sheet.title"), escape(say("sheet.name"))
+    head = f'<div class="head"><h1>{escape(title)}</h1><div class="name">{name}</div></div>'
+    return _document(title, f"{head}\n{_method()}\n{tasks}")
+
+
+def answers_of() -> str:
+    """Return the answers to the sheet's questions as HTML."""
+    title = say("sheet.answers", title=say("sheet.title"))
     answers = "".join(_answer(number, lesson) for number, lesson in enumerate(LESSONS, 1))
-    title, name = escape(say("sheet.title")), escape(say("sheet.name"))
+    note = f'<p class="quiet">{escape(say("sheet.true_for"))}</p>'
+    return _document(title, f"<h1>{escape(title)}</h1>{note}\n{answers}")
+
+
+def _document(title: str, body: str) -> str:
     return (
         f'<!doctype html>\n<html lang="{present_language()}"><head><meta charset="utf-8">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "img-src data:; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body>\n"
-        f'<div class="head"><h1>{title}</h1><div class="name">{name}</div></div>\n'
-        f"{_method()}\n{tasks}\n"
-        f'<section class="answers"><h1>{escape(say("sheet.answers"))}</h1>'
-        f'<p class="quiet">{escape(say("sheet.true_for"))}</p>'
-        f"{answers}</section>\n</body></html>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+        f"<body>\n{body}\n</body></html>\n"
     )
 
 

@@ -4,6 +4,7 @@ The lessons are data in `groupcam.share.lessons`. Nothing here runs a network: a
 picture and settings into the shared controls, and its answer reads the numbers of that run.
 """
 
+import functools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from groupcam.language import present_language, say
 from groupcam.models import DEFAULT_BACKBONE, Backbone, default_target_layer
 from groupcam.render.heatmap import DEFAULT_OPACITY, overlay
 from groupcam.share.lessons import LESSONS, Lesson, Result, Scene, picture_caption
-from groupcam.share.sheet import sheet_of
+from groupcam.share.sheet import answers_of, sheet_of
 from groupcam.ui import components, views
 from groupcam.ui.compare_tab import CompareTab
 from groupcam.ui.compared import Entry
@@ -35,7 +36,8 @@ from groupcam.ui.toasts import refusal
 from groupcam.ui.turns import Updates
 from groupcam.ui.workbench import Workbench
 
-SHEET = "groupcam-lessons.html"
+# What can be printed, and the name of its file.
+PAPERS = {"sheet": "groupcam-lessons.html", "answers": "groupcam-lessons-answers.html"}
 CLICK_DOWNLOAD = "() => document.querySelector('#gc-lessons-file').click()"
 KEY = key_of(DEFAULT_BACKBONE, DEFAULT_WEIGHTS, "")
 MOST_OPENING = 16  # at the same time, as at the page's own opening
@@ -65,7 +67,8 @@ class LessonsTab:
         self.is_shown = gr.State(False)
         self.lessons = components.from_assets("lessons", {}, elem_id="gc-lessons")
         self.told = components.from_assets("lesson_told", {}, elem_classes="gc-unseen")
-        self.sheet = gr.Button(say("lessons.sheet"), size="sm", elem_id="gc-lessons-sheet")
+        with gr.Row(elem_id="gc-lessons-papers"):
+            self.papers = {kind: gr.Button(say(f"lessons.{kind}"), size="sm") for kind in PAPERS}
         self.file = gr.DownloadButton(visible="hidden", elem_id="gc-lessons-file")
 
     # --- wiring ----------------------------------------------------------------------------------
@@ -75,9 +78,10 @@ class LessonsTab:
         self._tabs = ui.tabs
         opened.select(self.show, self.is_shown, [self.lessons, self.is_shown], **AT_ONCE)
         self.lessons.ask(self.tell, ui.color_map, self.told, trigger_mode="multiple", **AT_ONCE)
-        self.sheet.click(self.make_sheet, None, self.file, **PRIVATE).success(
-            None, None, None, js=CLICK_DOWNLOAD, **PRIVATE
-        )
+        for kind, button in self.papers.items():
+            button.click(
+                functools.partial(self.make_paper, kind), None, self.file, **PRIVATE
+            ).success(None, None, None, js=CLICK_DOWNLOAD, **PRIVATE)
 
     def opened(self, ui: Layout, opener: Opener) -> Any:
         """Return the event after which the shared controls show a scene; a run must follow."""
@@ -172,12 +176,13 @@ class LessonsTab:
         }
 
     @told
-    def make_sheet(self) -> str:
-        """Write the printable sheet and return its path."""
-        path = Path(self._files.name) / present_language() / SHEET
+    def make_paper(self, kind: str) -> str:
+        """Write what can be printed and return its path."""
+        path = Path(self._files.name) / present_language() / PAPERS[kind]
         if not path.exists():  # it never changes
+            text = sheet_of(self.seen()) if kind == "sheet" else answers_of()
             path.parent.mkdir(exist_ok=True)
-            path.write_text(sheet_of(self.seen()), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
         return str(path)
 
     def leave(self, session: str) -> None:

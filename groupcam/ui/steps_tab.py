@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from groupcam.errors import GroupCamError, WeightsUnavailableError
+from groupcam.errors import GroupCamError, WeightsUnavailableError, shown
 from groupcam.language import say
 from groupcam.metrics.curves import PartialCurves
 from groupcam.models import target_layers
@@ -210,7 +210,9 @@ class StepsTab:
         if name == "target_layer":
             return {self._layer: checked_text("The layer", value)}
         if name not in ADJUSTED or value is None:
-            raise refusal(say("steps.no_such_setting", names=", ".join(ADJUSTED)))
+            names = ", ".join(("target_layer", "is_denoised", *ADJUSTED))
+            given = f"{shown(name)} = {shown(value)}"
+            raise refusal(say("steps.no_such_setting", names=names, given=given))
         check_controls([value])
         setting: dict[str, Any] = {name: value}
         return {self._settings.by_field[name]: getattr(GroupCamConfig(**setting), name)}

@@ -79,14 +79,19 @@ def test_a_lesson_by_keyboard_with_a_wrong_and_then_a_right_prediction(driver: D
     expect(page.locator(".gc-lessons-progress")).to_have_text("1 of 5 done")
 
 
-def test_the_sheet_comes_as_one_file(driver: Driver) -> None:
+def test_the_sheet_and_its_answers_come_as_files(driver: Driver) -> None:
     open_lessons(driver)
+    papers = {
+        "Printable sheet": ("groupcam-lessons.html", "I think so because"),
+        "Its answers": ("groupcam-lessons-answers.html", "The answers"),
+    }
 
-    with driver.page.expect_download() as waiting:
-        driver.button("Printable sheet").click()
+    for button, (name, words) in papers.items():
+        with driver.page.expect_download() as waiting:
+            driver.button(button).click()
 
-    assert waiting.value.suggested_filename == "groupcam-lessons.html"
-    assert "Where does the network look?" in waiting.value.path().read_text(encoding="utf-8")
+        assert waiting.value.suggested_filename == name
+        assert words in waiting.value.path().read_text(encoding="utf-8")
 
 
 def test_a_phone_shows_every_lesson_without_scrolling_sideways(

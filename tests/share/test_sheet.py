@@ -1,4 +1,4 @@
-"""The printable sheet in every language: all lessons on it, nothing fetched, two A4 pages."""
+"""The printable sheet and its answers in every language: all lessons, nothing fetched, a page."""
 
 import html
 import re
@@ -11,7 +11,7 @@ import pytest
 from groupcam.language import LANGUAGES, say, speaking
 from groupcam.saliency import GroupCamConfig
 from groupcam.share.lessons import LESSONS
-from groupcam.share.sheet import sheet_of
+from groupcam.share.sheet import answers_of, sheet_of
 from tests.chromium import launched_chromium
 
 
@@ -33,13 +33,18 @@ def sheet(language: str) -> str:
     return sheet_of(seen)
 
 
-def test_the_sheet_tells_its_language(sheet: str, language: str) -> None:
+@pytest.fixture(scope="module")
+def answers(language: str) -> str:
+    return answers_of()
+
+
+def test_both_tell_their_language(sheet: str, answers: str, language: str) -> None:
     assert f'<html lang="{language}">' in sheet
+    assert f'<html lang="{language}">' in answers
 
 
-def test_questions_come_before_the_answers(sheet: str) -> None:
-    text = html.unescape(sheet)
-    questions, _, answers = text.partition('<section class="answers">')
+def test_the_sheet_asks_and_the_answers_tell(sheet: str, answers: str) -> None:
+    questions, answers = html.unescape(sheet), html.unescape(answers)
 
     for lesson in LESSONS:
         assert lesson.question in questions
@@ -61,18 +66,20 @@ def test_the_method_is_the_default_one(sheet: str) -> None:
     assert (config.evidence, config.grouping, config.merge) == ("positive", "similar", "balanced")
 
 
-def test_it_fetches_and_runs_nothing(sheet: str) -> None:
-    assert not re.search(r'(?:src|href)="(?!data:)', sheet)
-    assert "<script" not in sheet
-    assert "default-src 'none'" in sheet
+def test_they_fetch_and_run_nothing(sheet: str, answers: str) -> None:
+    for text in (sheet, answers):
+        assert not re.search(r'(?:src|href)="(?!data:)', text)
+        assert "<script" not in text
+        assert "default-src 'none'" in text
 
 
 @pytest.mark.browser
-def test_it_prints_on_two_pages_of_a4(sheet: str) -> None:
+def test_each_prints_on_one_page_of_a4(sheet: str, answers: str) -> None:
     with launched_chromium() as browser:
         page = browser.new_page()
-        page.set_content(sheet)
-        printed = page.pdf(prefer_css_page_size=True)
+        for text in (sheet, answers):
+            page.set_content(text)
+            printed = page.pdf(prefer_css_page_size=True)
 
-    assert re.findall(rb"/Count (\d+)", printed) == [b"2"]
-    assert re.search(rb"/MediaBox \[0 0 59[45][.\d]* 84[12]", printed)  # A4 in points
+            assert re.findall(rb"/Count (\d+)", printed) == [b"1"]
+            assert re.search(rb"/MediaBox \[0 0 59[45][.\d]* 84[12]", printed)  # A4 in points

@@ -198,7 +198,6 @@ def test_another_input_size_is_asked_of_the_loader_and_told(
     assert sizes.choices == [("32 px, the weights' own", ""), ("48 px · 24 × 24 cells", "48")]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:gradio")  # gr.Warning outside of a page
 def test_a_backbone_that_cannot_load_still_offers_its_weights(
     page: Page, picture_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +233,6 @@ def test_too_many_groups_are_brought_within_the_channels(
     assert "12 groups" in shown[page.ui.viewer]["caption"]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:gradio")  # gr.Warning outside of a page
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

@@ -247,7 +247,6 @@ def test_the_archive_is_never_told_of_another_picture(
         make("everything", path=tmp_path / "gone.png")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:gradio")
 def test_an_accident_is_logged_and_told_in_plain_words(
     make: Make, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

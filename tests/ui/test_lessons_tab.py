@@ -172,12 +172,14 @@ def test_the_other_map_of_the_curves_lesson_comes_from_the_comparison(
     assert "Guided backpropagation has insertion" in both[-1]
 
 
-def test_the_sheet_is_made_once_for_each_language(tab: LessonsTab) -> None:
-    path = tab.make_sheet()
+def test_papers_are_made_once_for_each_language(tab: LessonsTab) -> None:
+    path, answers = tab.make_paper("sheet"), tab.make_paper("answers")
     with speaking("de"):
-        german = tab.make_sheet()
+        german = tab.make_paper("sheet")
 
     assert path.endswith("/groupcam-lessons.html")
-    assert tab.make_sheet() == path
+    assert answers.endswith("/groupcam-lessons-answers.html")
+    assert tab.make_paper("sheet") == path
     assert "Wohin schaut das Netz?" in Path(german).read_text(encoding="utf-8")
-    assert "Where does the network look?" in Path(path).read_text(encoding="utf-8")
+    for one in (path, answers):
+        assert "Where does the network look?" in Path(one).read_text(encoding="utf-8")
