@@ -236,15 +236,17 @@ class Page:
             new_id, picture = self.workbench.add_picture(uploaded_path(upload))
         except GroupCamError as error:
             return {self.ui.picture: path, self.ui.status: views.status(str(error), "error")}
-        if new_id == picture_id:
-            return {self.ui.picture_path: upload["path"]}
-        for note in picture.notes:
-            inform(note)
         backbone, weights, input_size, layer, _, *settings = controls
         # Another picture starts at its top class.
         choice = (new_id, backbone, weights, input_size, layer, "", *settings)
+        session = str(request.session_hash)
+        token = None if new_id == picture_id else self.latest.choose(session, choice)
+        if token is None:  # known: a browser with much to do may tell of one picture twice at once
+            return {self.ui.picture_path: upload["path"]}
+        for note in picture.notes:
+            inform(note)
         return {
-            self.ui.token: self.latest.choose(str(request.session_hash), choice),
+            self.ui.token: token,
             self.ui.picture_id: new_id,
             self.ui.picture_path: upload["path"],
             self.ui.class_name: "",

@@ -194,8 +194,7 @@ def test_what_a_page_showed_is_not_kept_for_a_visitor_who_left(site: Site, demo:
         session = demo.state_holder.session_data[visitor._session]
         assert session.config_values
 
-    wait_until(lambda: session.is_closed)
-    assert not session.config_values
+    wait_until(lambda: session.is_closed and not session.config_values)
 
 
 @pytest.mark.parametrize("route", ["run", "api"])

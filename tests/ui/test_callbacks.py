@@ -138,6 +138,16 @@ def test_the_same_choice_runs_once(page: Page, picture_path: Path) -> None:
     assert second == gr.skip()
 
 
+def test_a_picture_told_of_twice_at_once_is_looked_at_once(page: Page, picture_path: Path) -> None:
+    """The browser sends both before it has an answer: the second must not undo the first."""
+    told = (VISITOR, {"path": str(picture_path)}, None, None, *CONTROLS)
+
+    first, second = page.take_picture(*told), page.take_picture(*told)
+
+    assert isinstance(first[page.ui.token], int)
+    assert second == {page.ui.picture_path: str(picture_path)}
+
+
 def test_a_run_ends_when_a_newer_choice_is_made(page: Page, picture_path: Path) -> None:
     picture_id = page.take_picture(VISITOR, {"path": str(picture_path)}, None, None, *CONTROLS)[
         page.ui.picture_id
