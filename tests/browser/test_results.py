@@ -58,12 +58,13 @@ def test_there_is_one_mask_a_group_heaviest_first(driver: Driver) -> None:
 
     expect(driver.tiles).to_have_count(32)
     weights = [
-        float(weight) if weight.replace(".", "").isdigit() else 0.0
-        for text in driver.page.locator(".gc-tile-name").all_inner_texts()
-        for weight in [text.rpartition(" ")[2].replace("<", "0")]
+        float(weight) if weight.replace(".", "").isdigit() else 0.0  # "no gain", "< 0.001"
+        for weight in driver.page.locator(".gc-tile-weight").all_inner_texts()
     ]
     assert weights == sorted(weights, reverse=True)
     assert weights[0] > 0
+    cut = "tiles => tiles.filter(tile => tile.scrollWidth > tile.clientWidth).length"
+    assert driver.tiles.evaluate_all(cut) == 0
     assert "background-image" in (
         driver.page.locator(".gc-tile-picture").first.get_attribute("style") or ""
     )
