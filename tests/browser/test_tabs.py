@@ -128,6 +128,7 @@ def test_stop_keeps_what_is_done_and_compare_goes_on(driver: Driver) -> None:
     driver.button("Stop comparing").click()
 
     expect(status).to_contain_text("Stopped.")
+    driver.page.wait_for_timeout(1500)  # for reports on their way
     points = driver.page.locator(".gc-line").count()
     driver.page.wait_for_timeout(1000)  # a comparison that went on would draw more
     expect(status).to_contain_text("Stopped.")
@@ -226,7 +227,7 @@ def test_stop_ends_a_check(driver: Driver) -> None:
     driver.button("Stop randomising").click()
 
     expect(driver.page.locator("#gc-sanity-status")).to_contain_text("Stopped.")
-    driver.page.wait_for_timeout(300)
+    driver.page.wait_for_timeout(1500)  # for reports on their way
     count = points.count()
     driver.page.wait_for_timeout(1000)
     assert points.count() == count < 22
