@@ -8,6 +8,7 @@ from html import escape
 from groupcam.images import downscale
 from groupcam.render.figures import groups_by_weight, mask_caption, shortened
 from groupcam.render.heatmap import masked_tile, overlay
+from groupcam.saliency.diagnosis import percent
 from groupcam.share.again import command_of, python_of
 from groupcam.share.curves import figure_of
 from groupcam.share.html import inline_svg, picture_figure
@@ -135,7 +136,7 @@ def _groups(record: Record) -> str:
         picture_figure(
             masked_tile(seen, masks[group]),
             mask_caption(group, float(weights[group]), is_empty=not masks[group].any())
-            + f", p {float(masked[group]):.1%}",
+            + f", p {percent(float(masked[group]), is_short=True)}",
         )
         for group in best
     ]
@@ -143,8 +144,8 @@ def _groups(record: Record) -> str:
     return (
         f"<h2>The {len(best)} heaviest{more} groups</h2>"
         '<p class="quiet">Weight: how much the mask raises the probability above that of the '
-        f"blurred picture, {explanation.baseline_probability:.1%}. p: the probability through the "
-        f'mask.</p><div class="groups">{"".join(tiles)}</div>'
+        f"blurred picture, {escape(percent(explanation.baseline_probability, is_short=True))}. "
+        f'p: the probability through the mask.</p><div class="groups">{"".join(tiles)}</div>'
     )
 
 
