@@ -25,6 +25,11 @@ from tests.chromium import launched_chromium
 
 WITHOUT_PICTURE = "groups=32"  # a link to a page that waits for one
 PATIENCE_MS = 60_000  # for one wait: the machine may be slow and busy
+# What Gradio says of its own connections when the page is left.
+CUT_OFF = (
+    "console: AbortError: signal is aborted",
+    "console: Unexpected error Connection errored out",
+)
 
 OpenPage = Callable[..., Driver]
 
@@ -43,7 +48,7 @@ class Problems:
 
     host: str
     seen: list[str] = field(default_factory=list)
-    is_leaving: bool = False  # the page: Gradio then complains of its own connections, now closed
+    is_leaving: bool = False  # the page, whose connections are now closed
 
     def watch(self, page: BrowserPage) -> None:
         page.on("pageerror", lambda error: self.seen.append(f"page error: {error}"))
@@ -64,7 +69,10 @@ class Problems:
             self.seen.append(f"console: {message.text}")
 
     def _see(self, request: Request) -> None:
-        self.is_leaving = self.is_leaving or request.is_navigation_request()
+        if request.is_navigation_request():
+            self.is_leaving = True
+            # A page may complain before the request for the next one is told.
+            self.seen = [problem for problem in self.seen if not problem.startswith(CUT_OFF)]
         self._check_host(request.url)
 
     def _arrive(self) -> None:
@@ -133,6 +141,8 @@ def open_page(app: App, chromium: Browser) -> Iterator[OpenPage]:
             page.route("**/*.js", delay_some(slow_scripts_s))
         page.goto(f"{app.url}/{path}?{'&'.join(filter(None, (link, query)))}")
         driver = Driver(page)
+        # Hidden until its parts are in place (assets/page.js); till then nothing takes the focus.
+        expect(page.locator("#gc-main")).to_be_visible()
         if link == WITHOUT_PICTURE:
             driver.expect_ready()
         return driver
