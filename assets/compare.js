@@ -9,13 +9,6 @@ let shown = "";   // what the nodes were made for
 let maps = 0;     // how many maps were there at the last draw
 let pointing = [];
 
-const node = (tag, name, text) => {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
-
 const sample = (card) => {
   const svg = gcSvg(new DocumentFragment(), "svg", { viewBox: "0 0 30 8", class: "gc-sample", "aria-hidden": "true" });
   gcSvg(svg, "line", { x1: 0, x2: 30, y1: 4, y2: 4, stroke: card.color, "stroke-width": 3, "stroke-dasharray": card.dash });
@@ -30,29 +23,29 @@ const highlight = (place) => {
 const ROWS = ["insertion", "deletion", "over_all", "time", "passes", "energy", "peak"];
 
 const make = (card, place) => {
-  const item = node("li", "gc-card");
+  const item = gcNode("li", "gc-card");
   item.tabIndex = 0;
-  const title = node("h4");
-  title.append(sample(card), node("span", "", card.title));
-  const stage = node("div", "gc-card-stage");
-  const picture = node("img", "gc-picture"), heat = node("img", "gc-heat");
+  const title = gcNode("h4");
+  title.append(sample(card), gcNode("span", "", card.title));
+  const stage = gcNode("div", "gc-card-stage");
+  const picture = gcNode("img", "gc-picture"), heat = gcNode("img", "gc-heat");
   picture.alt = "";
-  stage.append(picture, node("div", "gc-seen"), heat);
-  const numbers = node("dl");
+  stage.append(picture, gcNode("div", "gc-seen"), heat);
+  const numbers = gcNode("dl");
   const values = {};
   for (const key of ROWS) {
-    const row = node("div", `gc-number gc-number-${key}`);
-    const name = node("dt", "", say(`row_${key}`));
+    const row = gcNode("div", `gc-number gc-number-${key}`);
+    const name = gcNode("dt", "", say(`row_${key}`));
     name.title = say(`row_${key}_help`);
-    values[key] = { row, value: node("dd") };
+    values[key] = { row, value: gcNode("dd") };
     row.append(name, values[key].value);
     numbers.append(row);
   }
   const parts = {
-    item, stage, picture, heat, values, about: node("p", "gc-card-about"), text: node("p", "gc-card-text"),
-    bar: node("div", "gc-bar"),
+    item, stage, picture, heat, values, about: gcNode("p", "gc-card-about"), text: gcNode("p", "gc-card-text"),
+    bar: gcNode("div", "gc-bar"),
   };
-  parts.bar.append(node("div"));
+  parts.bar.append(gcNode("div"));
   item.append(title, parts.about, stage, parts.bar, parts.text, numbers);
   for (const name of ["pointerenter", "focusin"]) item.addEventListener(name, () => highlight(place));
   for (const name of ["pointerleave", "focusout"]) item.addEventListener(name, () => highlight(null));
@@ -71,7 +64,7 @@ const put = ({ row, value }, text, isBest = false) => {
   row.hidden = !text;  // rows of the areas and costs stand from the start, so that nothing jumps
   value.replaceChildren(text);
   row.classList.toggle("gc-best", isBest);
-  if (isBest) value.append(node("b", "", say("best")));
+  if (isBest) value.append(gcNode("b", "", say("best")));
 };
 
 const fill = (parts, card, place) => {
@@ -174,8 +167,8 @@ const draw = () => {
     cards = all.map(make);
     const keys = find(".gc-line-keys");
     keys.replaceChildren(...all.map((card) => {
-      const key = node("li");
-      key.append(sample(card), node("span", "", card.title));
+      const key = gcNode("li");
+      key.append(sample(card), gcNode("span", "", card.title));
       return key;
     }));
   }

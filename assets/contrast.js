@@ -2,25 +2,18 @@
 // comes from question_views.contrast(); texts are set as text, never as HTML.
 const find = (selector) => element.querySelector(selector);
 
-const node = (tag, name, text) => {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
-
 const picture_of = (value, side) => {
-  const figure = node("figure"), title = node("figcaption", "", side.label), stage = node("div", "gc-card-stage");
-  title.append(" ", node("small", "", say("against", side)));
+  const figure = gcNode("figure"), title = gcNode("figcaption", "", side.label), stage = gcNode("div", "gc-card-stage");
+  title.append(" ", gcNode("small", "", say("against", side)));
   stage.style.setProperty("--aspect", value.aspect);
-  const picture = node("img", "gc-picture"), seen = node("div", "gc-seen");
+  const picture = gcNode("img", "gc-picture"), seen = gcNode("div", "gc-seen");
   picture.src = value.picture;
   picture.alt = side.heat ? "" : side.alt;
   const [left, top, width, height] = value.box.map((part) => `${(100 * part).toFixed(3)}%`);
   Object.assign(seen.style, { left, top, width, height });
   stage.append(picture, seen);
   if (side.heat) {
-    const heat = node("img", "gc-heat");
+    const heat = gcNode("img", "gc-heat");
     heat.src = side.heat;
     heat.alt = side.alt;
     Object.assign(heat.style, { left, top, width, height });
@@ -31,16 +24,16 @@ const picture_of = (value, side) => {
 };
 
 const words_of = (side) => {
-  const words = node("div", "gc-contrast-words");
-  words.append(node("p", side.isBlank ? "gc-blank" : "", side.say));
+  const words = gcNode("div", "gc-contrast-words");
+  words.append(gcNode("p", side.isBlank ? "gc-blank" : "", side.say));
   if (side.tiles.length === 0) return words;
-  words.append(node("h5", "", say("strongest_groups", side)));
-  const list = node("ul", "gc-contrast-tiles");
+  words.append(gcNode("h5", "", say("strongest_groups", side)));
+  const list = gcNode("ul", "gc-contrast-tiles");
   list.append(...side.tiles.map((tile) => {
-    const item = node("li"), mask = node("img");
+    const item = gcNode("li"), mask = gcNode("img");
     mask.src = tile.picture;
     mask.alt = tile.alt;
-    item.append(mask, node("b", "", tile.name), node("span", "", tile.score), node("span", "", tile.share));
+    item.append(mask, gcNode("b", "", tile.name), gcNode("span", "", tile.score), gcNode("span", "", tile.share));
     return item;
   }));
   words.append(list);

@@ -22,7 +22,6 @@ let frame = null;      // where the axes are
 const has_run = () => Boolean(props.value?.pixels);
 const last_place = () => props.value.pixels.length - 1;
 const part_at = (index) => props.value.pixels[index] / props.value.pixels[last_place()];
-const node = (tag, name, text = "") => Object.assign(document.createElement(tag), { className: name, textContent: text });
 
 // The area; while points are missing, about how large it will be.
 const area_text = (curve) => {
@@ -249,13 +248,13 @@ const sample = (shown, dash) => {
 
 // A name in parts; those in bold are not the same in all runs on the chart.
 const name_of = (shown, all) => {
-  const name = node("span", "gc-pin-name");
+  const name = gcNode("span", "gc-pin-name");
   const pictures = [...new Set(all.map((one) => one.picture))];
   const parts = [...shown.parts, ...(pictures.length > 1 ? [say("picture", { number: pictures.indexOf(shown.picture) + 1 })] : [])];
   parts.forEach((part, index) => {
     const is_shared = all.every((one) => one.parts.includes(part));
     const text = part.length < 14 ? part.replaceAll(" ", "\u00a0") : part; // short ones stay whole
-    name.append(...(index ? [" · "] : []), node(is_shared ? "span" : "b", "", text));
+    name.append(...(index ? [" · "] : []), gcNode(is_shared ? "span" : "b", "", text));
   });
   return name;
 };
@@ -263,13 +262,13 @@ const name_of = (shown, all) => {
 const areas_text = (shown) => say("areas", { insertion: area_text(shown.insertion), deletion: area_text(shown.deletion) });
 
 const row = (shown, pin, all) => {
-  const item = node("li", "gc-pin-row"), areas = node("span", "gc-pin-areas", areas_text(shown));
+  const item = gcNode("li", "gc-pin-row"), areas = gcNode("span", "gc-pin-areas", areas_text(shown));
   areas.title = say("areas_help");
   const is_present = shown.run === run, name = name_of(shown, all);
-  if (is_present) name.append(node("i", "", ` ${pin ? say("now_pinned") : say("now")}`));
+  if (is_present) name.append(gcNode("i", "", ` ${pin ? say("now_pinned") : say("now")}`));
   item.append(sample(shown, is_present ? "" : DASHES[pin.slot]), name, areas);
   if (pin) {
-    const button = node("button", "gc-step-button gc-unpin", "×");
+    const button = gcNode("button", "gc-step-button gc-unpin", "×");
     button.type = "button";
     button.setAttribute("aria-label", say("unpin", { run: shown.parts.join(", ") }));
     button.addEventListener("click", () => { pins = pins.filter((one) => one !== pin); after_removal(); });

@@ -16,13 +16,6 @@ const paint = (picture, layer) => {
     `${columns > 1 ? 100 * column / (columns - 1) : 0}% ${rows > 1 ? 100 * row / (rows - 1) : 0}%`;
 };
 
-const element_of = (tag, name, text) => {
-  const made = document.createElement(tag);
-  made.className = name;
-  if (text) made.textContent = text;
-  return made;
-};
-
 const mark = (layer) => layer.isDefault ? `  · ${say("default")}` : "";
 
 const show_chosen = (layer) => {
@@ -31,7 +24,7 @@ const show_chosen = (layer) => {
 };
 
 const entry = (layer) => {
-  const line = element_of("label", layer.usable ? "gc-layer" : "gc-layer gc-layer-barred");
+  const line = gcNode("label", layer.usable ? "gc-layer" : "gc-layer gc-layer-barred");
   const choice = document.createElement("input");
   choice.type = "radio";
   choice.name = group;
@@ -42,12 +35,12 @@ const entry = (layer) => {
     show_chosen(layer);
     trigger("pick", { name: layer.name });
   });
-  const picture = element_of("span", "gc-layer-picture");
+  const picture = gcNode("span", "gc-layer-picture");
   paint(picture, layer);
-  const words = element_of("span", "gc-layer-words");
+  const words = gcNode("span", "gc-layer-words");
   words.append(
-    element_of("span", "gc-layer-name", layer.name + mark(layer)),
-    element_of("span", "gc-layer-shape", layer.usable ? layer.shape : `${layer.shape} · ${layer.reason}`),
+    gcNode("span", "gc-layer-name", layer.name + mark(layer)),
+    gcNode("span", "gc-layer-shape", layer.usable ? layer.shape : `${layer.shape} · ${layer.reason}`),
   );
   line.append(choice, picture, words);
   if (choice.checked) show_chosen(layer);
@@ -64,7 +57,7 @@ const draw = () => {
     branch.dataset.title = stage.title;
     const holds = stage.layers.some((layer) => layer.name === props.value.chosen);
     branch.open = holds || open.has(stage.title);
-    branch.append(element_of("summary", "gc-stage-title", stage.title), ...stage.layers.map(entry));
+    branch.append(gcNode("summary", "gc-stage-title", stage.title), ...stage.layers.map(entry));
     list.append(branch);
   }
   if (focused !== null) list.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus();

@@ -1,12 +1,6 @@
 // The group masks as a gallery of buttons, heaviest first. The value comes from views.masks().
 const list = element.querySelector(".gc-tiles");
 const percent = (part) => `${(100 * part).toFixed(part < 0.0995 ? 2 : 1)}%`;
-const span = (name, words = "") => {
-  const made = document.createElement("span");
-  made.className = name;
-  made.textContent = words;
-  return made;
-};
 
 const draw = () => {
   const value = props.value;
@@ -22,24 +16,24 @@ const draw = () => {
     button.className = tile.weight > 0 ? "gc-tile" : "gc-tile gc-idle";
     button.dataset.group = tile.group;
     button.setAttribute("aria-pressed", "false");
-    const picture = span("gc-tile-picture");
+    const picture = gcNode("span", "gc-tile-picture");
     const column = place % value.columns, row = Math.floor(place / value.columns);
     picture.style.backgroundImage = `url(${value.sprite})`;
     picture.style.backgroundSize = `${100 * value.columns}% ${100 * value.rows}%`;
     picture.style.backgroundPosition =
       `${value.columns > 1 ? 100 * column / (value.columns - 1) : 0}% ${value.rows > 1 ? 100 * row / (value.rows - 1) : 0}%`;
-    const bar = span("gc-tile-bar");
+    const bar = gcNode("span", "gc-tile-bar");
     bar.style.setProperty("--share", tile.weight / heaviest);
     const masked = say("masked", { masked: percent(tile.masked) });
     const [group, weight] = tile.caption.split(" · ");
-    const numbers = span("gc-tile-numbers");
+    const numbers = gcNode("span", "gc-tile-numbers");
     numbers.append(
-      span("gc-tile-weight", weight),
+      gcNode("span", "gc-tile-weight", weight),
       " ", // for who hears the two, not for who sees them
-      span("gc-tile-masked", tile.dead ? say("not_scored") : say("p", { p: percent(tile.masked) })),
+      gcNode("span", "gc-tile-masked", tile.dead ? say("not_scored") : say("p", { p: percent(tile.masked) })),
     );
     button.title = `${tile.caption}\n${masked}\n${say("blurred", { blurred })}`;
-    button.append(picture, bar, span("gc-tile-name", group), numbers);
+    button.append(picture, bar, gcNode("span", "gc-tile-name", group), numbers);
     button.addEventListener("click", () => {
       for (const other of list.children) other.setAttribute("aria-pressed", String(other === button));
       trigger("pick", { group: tile.group });

@@ -15,6 +15,14 @@ window.gcSvg = (parent, name, attributes = {}, text) => {
   return made
 }
 
+// Returns a new HTML element with its class and its text, either of which may be missing.
+window.gcNode = (tag, name, text) => {
+  const made = document.createElement(tag)
+  if (name) made.className = name
+  if (text !== undefined) made.textContent = text
+  return made
+}
+
 // Numbers in words: a share of pixels, and a probability.
 window.gcShare = (part) => `${Number((100 * part).toFixed(1))}%`
 window.gcOdds = (value) => value > 0 && value < 0.0005 ? "<0.1%" : `${(100 * value).toFixed(1)}%`

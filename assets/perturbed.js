@@ -12,12 +12,11 @@ let pictures = null;  // the decoded value: pixels as numbers of 32 bits
 let point = null;     // what the curves told last
 let drawn = "";       // what the canvases show: run and place
 
-const node = (tag, name = "") => Object.assign(document.createElement(tag), { className: name });
 
 for (const list of root.querySelectorAll(".gc-side-top"))
   for (let row = 0; row < ROWS; row += 1) {
-    const item = node("li");
-    item.append(node("span", "gc-top-name"), node("span", "gc-top-bar"), node("span", "gc-top-value"));
+    const item = gcNode("li");
+    item.append(gcNode("span", "gc-top-name"), gcNode("span", "gc-top-bar"), gcNode("span", "gc-top-value"));
     list.append(item);
   }
 
@@ -25,7 +24,7 @@ const pixels_of = async (source) => {
   const image = new Image();
   image.src = source;
   await image.decode();
-  const canvas = Object.assign(node("canvas"), { width: image.naturalWidth, height: image.naturalHeight });
+  const canvas = Object.assign(gcNode("canvas"), { width: image.naturalWidth, height: image.naturalHeight });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);

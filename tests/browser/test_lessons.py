@@ -91,7 +91,9 @@ def test_the_sheet_and_its_answers_come_as_files(driver: Driver) -> None:
             driver.button(button).click()
 
         assert waiting.value.suggested_filename == name
-        assert words in waiting.value.path().read_text(encoding="utf-8")
+        text = waiting.value.path().read_text(encoding="utf-8")
+        assert "Where does the network look?" in text
+        assert words in text
 
 
 def test_a_phone_shows_every_lesson_without_scrolling_sideways(
